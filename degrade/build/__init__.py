@@ -1,0 +1,1 @@
+"""Building: a folder of photos and a recipe into a store."""

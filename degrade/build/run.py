@@ -1,0 +1,179 @@
+"""Running a build: shards are tasks, in this process, in local processes, or on a Dask cluster.
+
+The one file that imports Dask, and only when more than one worker is asked for. Finished shards are never touched
+again, so the same command continues after any kind of end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degrade.build.plan import Plan, differences, plan
+from degrade.build.progress import Progress, quiet
+from degrade.build.shard import Outcome, Task, build_shard
+from degrade.recipe.recipe import Recipe
+from degrade.store.disk import StoreError, locked
+from degrade.store.finalise import finalise
+from degrade.store.read import PatchStore
+from degrade.store.write import create, done_shards, read_layout
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+RETRIES = 3  #: times a task is tried again when its worker dies or the disk hiccups
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a build ended: the whole store's counts, and what this run did."""
+
+    store: Path
+    photos: int
+    rows: int
+    quarantined: Mapping[str, str]  #: reason by key
+    warnings: Mapping[str, list[str]]  #: keys by message, of this run
+    built: int  #: shards built by this run
+
+    @property
+    def exit_code(self) -> int:
+        """0 all built, 2 some quarantined, 1 nothing useful."""
+        return 1 if self.rows == 0 else 2 if self.quarantined else 0
+
+
+def build(
+    recipe: Recipe | str,
+    folder: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    client: Client | None = None,
+    progress: Callable[[], Progress] = quiet,
+) -> Report:
+    """Builds a store of patches from a folder of photos; the same call continues one that was interrupted.
+
+    Args:
+        recipe: a recipe, or the name or file of one.
+        folder: the photos.
+        store: where the store goes.
+        workers: local processes, one a core by default; 1 builds in this process, without Dask.
+        scheduler: address of a running Dask scheduler, ``tcp://host:8786``, instead.
+        client: your own Dask client, instead.
+        progress: makes a progress bar; none by default.
+
+    Raises:
+        RecipeError: if the recipe is wrong.
+        StoreError: if the store holds something else, another build is at work, or the disk is full.
+        FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
+    """
+    _refuse_bootstrap()
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be 1 or more, got {workers}")
+    plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
+    target = Path(store).resolve()
+    _refuse_other(plan_, target)
+    total = Outcome()
+    with locked(target):
+        create(target, plan_.layout)
+        done = set(done_shards(target, plan_.layout))
+        tasks = [Task.of(plan_, target, k) for k in range(plan_.layout.shards) if k not in done]
+        with progress() as bar:
+            bar.start(plan_.layout.photos, sum(len(plan_.shard(k)) for k in done), plan_.layout.per_photo)
+            for outcome in _outcomes(tasks, workers, scheduler, client, bar):
+                total.add(outcome)
+        finalise(target, plan_.layout)
+    built = PatchStore(target)
+    return Report(target, len(built.photos), len(built), built.photos.quarantined, total.warnings, len(tasks))
+
+
+def _refuse_other(new: Plan, target: Path) -> None:
+    """Raises StoreError, saying what differs, if there is a store of another recipe, seed or set of photos."""
+    old = read_layout(target)
+    if old is None or old == new.layout:
+        return
+    try:
+        table = PatchStore(target).photos
+        photos = dict(zip(table.keys, table.digests, strict=True))
+    except StoreError:  # not finished: its photo table is not there yet
+        photos = None
+    what = " and ".join(differences(new, old, photos))
+    raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
+
+
+def _refuse_bootstrap() -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit('build() ran while a worker was starting: call it under `if __name__ == "__main__":`')
+
+
+# -- one worker, or many --------------------------------------------------------------------------------------------------
+
+
+def _outcomes(
+    tasks: list[Task], workers: int | None, scheduler: str | None, client: Client | None, bar: Progress
+) -> Iterator[Outcome]:
+    count = min(workers or os.cpu_count() or 1, len(tasks))
+    if client is None and scheduler is None and count <= 1:
+        for task in tasks:
+            yield build_shard(task, bar.seen)
+        return
+    if not tasks:
+        return
+    with _client(count, scheduler, client) as connected:
+        for outcome in _submitted(connected, tasks):
+            bar.seen(outcome)
+            yield outcome
+
+
+@contextmanager
+def _client(count: int, scheduler: str | None, client: Client | None) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    if client is not None:
+        yield client
+        return
+    if scheduler is not None:
+        try:
+            connected = Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as wrong:
+            raise StoreError(f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or check the address") from wrong
+        with connected:
+            yield connected
+        return
+    quietly: dict[str, Any] = {"distributed.worker.daemon": True, "distributed.scheduler.allowed-failures": 2 * RETRIES}
+    with (
+        dask.config.set(quietly),
+        LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as cluster,
+        Client(cluster, set_as_default=False) as connected,
+    ):
+        yield connected
+
+
+def _submitted(client: Client, tasks: list[Task]) -> Iterator[Outcome]:
+    """Outcomes as they come; a bounded window of tasks is under way, so that memory does not grow with their number."""
+    from distributed import as_completed
+
+    waiting = iter(tasks)
+
+    def submit(task: Task) -> Any:
+        key = f"shard-{task.layout.identity[:16]}-{task.shard}"
+        return client.submit(build_shard, task, key=key, retries=RETRIES, pure=False)
+
+    window = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"])) + 1
+    running = as_completed([submit(t) for t in itertools.islice(waiting, window)], loop=client.loop)
+    try:
+        for future in running:
+            yield future.result()
+            future.release()
+            task = next(waiting, None)
+            if task is not None:
+                running.add(submit(task))
+    finally:
+        client.cancel(list(running.futures))

@@ -1,0 +1,132 @@
+"""One shard: its photos are read, rendered and written, one after the other. This is a task."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from degrade.build.plan import Plan
+from degrade.photos import Photo, path_of, read_photo
+from degrade.recipe.errors import PhotoError
+from degrade.recipe.recipe import Recipe
+from degrade.recipe.render import Rendering
+from degrade.store.encode import encode
+from degrade.store.layout import Layout
+from degrade.store.write import PhotoFact, ShardWriter
+
+
+@dataclass
+class Outcome:
+    """What became of some photos."""
+
+    photos: int = 0
+    rows: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict[str, str])  #: reason by key
+    warnings: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  #: keys by message
+
+    def add(self, other: Outcome) -> None:
+        """Takes in another outcome."""
+        self.photos += other.photos
+        self.rows += other.rows
+        self.quarantined |= other.quarantined
+        for message, keys in other.warnings.items():
+            self.warnings.setdefault(message, []).extend(keys)
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to build one shard."""
+
+    store: str
+    shard: int
+    layout: Layout
+    recipe: Recipe
+    folder: str
+    photos: tuple[Photo, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, store: Path, shard: int) -> Task:
+        """The task of one shard of a plan."""
+        return cls(str(store), shard, plan.layout, plan.recipe, str(plan.folder), plan.shard(shard))
+
+
+def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> Outcome:
+    """Builds one shard; running it again writes the same bytes.
+
+    Args:
+        task: the shard.
+        seen: hears of every photo as it is done.
+
+    Raises:
+        FileNotFoundError: if the folder cannot be seen from here.
+        StoreError: if the disk is full.
+    """
+    if not Path(task.folder).is_dir():
+        raise FileNotFoundError(f"the worker cannot see the photos in {task.folder}: use a folder that every worker shares")
+    total = Outcome()
+    rows = len(task.layout.shard_rows(task.shard))
+    columns = {c.name: np.full(rows, c.missing, c.dtype) for c in task.layout.columns}
+    facts: list[PhotoFact] = []
+    with ShardWriter(task.store, task.layout, task.shard) as out, torch.inference_mode():
+        for i, photo in enumerate(task.photos):
+            start = i * task.layout.per_photo
+            done = _build_photo(task, photo, out, {n: c[start : start + task.layout.per_photo] for n, c in columns.items()})
+            facts.append(PhotoFact(photo.key, photo.fingerprint, done.quarantined.get(photo.key, "")))
+            total.add(done)
+            if seen is not None:
+                seen(done)
+        out.finish(columns, facts)
+    return total
+
+
+def _build_photo(task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArray[Any]]) -> Outcome:
+    mark = out.mark()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rows = _render(task, photo, out, columns)
+    except PhotoError as wrong:
+        out.back(mark)
+        out.skip(task.layout.per_photo)
+        return Outcome(1, 0, {photo.key: str(wrong)})
+    said = {str(w.message) for w in caught if issubclass(w.category, UserWarning)}
+    return Outcome(1, rows, {}, {message: [photo.key] for message in sorted(said)})
+
+
+def _render(task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArray[Any]]) -> int:
+    if photo.duplicate_of is not None:
+        raise PhotoError(f"same content as {photo.duplicate_of}: delete one of the two")
+    source = task.recipe.source
+    frame = read_photo(path_of(task.folder, photo.key), space=source.space, shrink=source.shrink, iso=source.iso)
+    rendering = Rendering(task.recipe, frame, photo.key)
+    if not len(rendering.rows):
+        raise PhotoError(f"no patch could be placed: more than {task.recipe.crop.max_clipped:.0%} of each place tried is clipped")
+    at = 0
+    for block in rendering.blocks():
+        frames = rendering.block(block)
+        planes = {p.name: encode(frames[p.name], p) for p in task.layout.planes}
+        rows = rendering.rows[block]
+        # rows that are present lie in runs between absent ones
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) > 1) + 1):
+            out.skip(int(rows[run[0]]) - at)
+            for name, values in planes.items():
+                out.put(name, values[run[0] : run[-1] + 1])
+            at = int(rows[run[-1]]) + 1
+    out.skip(task.layout.per_photo - at)
+    for name, values in row_facts(rendering).items():
+        columns[name][rendering.rows] = values
+    return len(rendering.rows)
+
+
+def row_facts(rendering: Rendering) -> dict[str, NDArray[Any]]:
+    """The columns of the present rows, once all their blocks are rendered."""
+    sensor = rendering.sensor
+    levels = {n: getattr(sensor, n).numpy() for n in ("black", "white", "iso")}
+    return {**rendering.columns().values, **rendering.places, **levels}

@@ -1,0 +1,1 @@
+"""Pictures for people: RAW developed for the eye, contact sheets."""

@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: no classes, no state, no files."""

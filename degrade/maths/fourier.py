@@ -1,0 +1,62 @@
+"""Convolution by FFT. Pixels nearer to the border than the kernel's radius see the opposite side and are not valid;
+whoever calls gives a margin of at least that radius and trims it, so that nothing is padded and nothing wraps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def frequencies(size: tuple[int, int], device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """(h, 1) and (1, w // 2 + 1) frequencies [cycles a pixel] of a real FFT, float64."""
+    h, w = size
+    fy = torch.fft.fftfreq(h, dtype=torch.float64, device=device)
+    fx = torch.fft.rfftfreq(w, dtype=torch.float64, device=device)
+    return fy[:, None], fx[None, :]
+
+
+def embed(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """A (..., k, k) kernel of odd side in an (..., h, w) field, its centre at (0, 0), the rest wrapped round."""
+    k = kernel.shape[-1]
+    field = kernel.new_zeros(*kernel.shape[:-2], *size)
+    field[..., :k, :k] = kernel
+    return torch.roll(field, (-(k // 2), -(k // 2)), dims=(-2, -1))
+
+
+def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """Transfer function of a kernel on an (h, w) field: (..., h, w // 2 + 1) complex.
+
+    Args:
+        kernel: (..., k, k), odd k at most min(h, w).
+        size: (h, w) [pixels].
+
+    Raises:
+        ValueError: if the kernel does not fit.
+    """
+    k = kernel.shape[-1]
+    if k % 2 == 0 or kernel.shape[-2] != k or k > min(size):
+        raise ValueError(f"a kernel has an odd side of at most {min(size)} pixels here, got {tuple(kernel.shape[-2:])}")
+    return torch.fft.rfft2(embed(kernel, size))
+
+
+def filtered(data: Tensor, transfer: Tensor) -> Tensor:
+    """(b, c, h, w) data times a (b or 1, c or 1, h, w // 2 + 1) transfer function."""
+    return torch.fft.irfft2(torch.fft.rfft2(data) * transfer, s=(data.shape[-2], data.shape[-1]))
+
+
+def convolve(data: Tensor, kernel: Tensor) -> Tensor:
+    """True convolution: a delta becomes the kernel, upright.
+
+    Args:
+        data: (b, c, h, w) float32.
+        kernel: (b or 1, c or 1, k, k), odd k at most min(h, w).
+
+    Returns:
+        (b, c, h, w) float32; the outer k // 2 pixels are not valid.
+
+    >>> dot = torch.zeros(1, 1, 8, 8); dot[..., 4, 4] = 1
+    >>> kernel = torch.arange(9.0).reshape(1, 1, 3, 3)
+    >>> torch.allclose(convolve(dot, kernel)[..., 3:6, 3:6], kernel, atol=1e-5)
+    True
+    """
+    return filtered(data, spectrum(kernel.to(data.dtype), (data.shape[-2], data.shape[-1])))

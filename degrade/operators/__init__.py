@@ -1,0 +1,1 @@
+"""Operators: thin declarations over `degrade.maths`, one family a file."""

@@ -1,0 +1,85 @@
+"""Crops: uniform places, or a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from degrade.recipe.frame import Frame
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Rows, register
+from degrade.recipe.patches import ABSENT, TRIES, Patches
+
+
+@register("crop")
+class Crop(Patches):
+    """Patches at uniformly drawn places.
+
+    A place where more than ``max_clipped`` of the photo is saturated is drawn again, up to 64 times; after that the
+    row is left absent.
+
+    >>> from degrade import Frame, Key, Sensor, Space
+    >>> photo = Frame(torch.rand(1, 3, 200, 300), Space.LINEAR, Sensor.make())
+    >>> crop = Crop(size=64, margin=8, per_photo=5).draw(Key(1).at(np.arange(5)), photo)
+    >>> crop.apply(photo).data.shape
+    torch.Size([5, 3, 80, 80])
+    """
+
+    def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
+        clipped = _ClippedShare(frame, self.size)
+        step, edge = self.step(frame), -(-(self.margin + self.border) // self.step(frame)) * self.step(frame)
+        top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
+        waiting = np.arange(len(key))
+        for attempt in range(TRIES):
+            y, x = (np.floor(key[waiting].at(axis, attempt).unit() * n).astype(np.int64) for axis, n in zip(("top", "left"), room, strict=True))
+            good = clipped(edge + step * y, edge + step * x) <= self.max_clipped
+            top[waiting[good]], left[waiting[good]] = y[good], x[good]
+            waiting = waiting[~good]
+            if not len(waiting):
+                break
+        return top, left
+
+
+@register("grid_crop")
+class GridCrop(Patches):
+    """Patches side by side, spread evenly over the photo.
+
+    ``per_photo`` is the maximum: where the grid has more places, that many are taken at even steps through it; where
+    it has fewer, the remaining rows are absent.
+    """
+
+    stride: int | None = Field(None, description="from one patch to the next [pixels]; the patch size by default", ge=1)
+
+    def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
+        step = self.step(frame)
+        stride = max(1, (self.stride or self.size) // step)
+        ys, xs = np.meshgrid(*(np.arange(0, n, stride) for n in room), indexing="ij")
+        clipped = _ClippedShare(frame, self.size)
+        edge = -(-(self.margin + self.border) // step) * step
+        good = clipped(edge + step * ys.ravel(), edge + step * xs.ravel()) <= self.max_clipped
+        ys, xs = ys.ravel()[good], xs.ravel()[good]
+        top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
+        count = min(len(key), len(ys))
+        chosen = np.arange(count) * len(ys) // max(count, 1)
+        top[:count], left[:count] = ys[chosen], xs[chosen]
+        return top, left
+
+
+class _ClippedShare:
+    """Share of clipped pixels in any rectangle, from one summed-area table."""
+
+    def __init__(self, frame: Frame, size: int) -> None:
+        self.size = size
+        mask = frame.aux.get("clipped")
+        self.table: NDArray[np.int64] | None = None
+        if mask is not None and bool(torch.any(mask > 0)):
+            self.table = np.pad((mask[0, 0] > 0).cpu().numpy().astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+
+    def __call__(self, top: Rows, left: Rows) -> NDArray[np.float64]:
+        if self.table is None:
+            return np.zeros(len(top))
+        t, s = self.table, self.size
+        count = t[top + s, left + s] - t[top, left + s] - t[top + s, left] + t[top, left]
+        return count / s**2

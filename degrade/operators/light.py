@@ -1,0 +1,35 @@
+"""Light: how much of it reaches the sensor."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from degrade.recipe.frame import Frame, Space
+from degrade.recipe.operator import Operator, column, register
+from degrade.recipe.prior import Param
+
+
+@register("exposure")
+class Exposure(Operator):
+    """More or less light: ``y = x 2^stops``. Nothing is clipped, so highlights above white survive for what follows.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> grey = Frame(torch.full((1, 3, 2, 2), 0.5), Space.LINEAR, Sensor.make())
+    >>> Exposure(stops=1.0).apply(grey).data.max()
+    tensor(1.)
+    """
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR, Space.MOSAIC})
+
+    stops: Param[float] = Field(description="exposure change; positive is brighter [EV]", ge=-20, le=20)
+
+    def apply(self, frame: Frame) -> Frame:
+        gain = torch.exp2(column(self.stops, frame.data))
+        noise = frame.noise
+        if noise is not None:
+            g = gain.reshape(-1, 1)
+            noise = noise * torch.stack((g, g * g), dim=1)
+        return frame.with_data(frame.data * gain, noise=noise)

@@ -1,0 +1,164 @@
+"""Write a Bayer DNG: a mosaic and what is known about it, exactly as it will be read back.
+
+One uncompressed strip and the tags of DNG 1.4, written by tifffile alone.  Real numbers become the nearest fractions
+of 32 bits, so that decimals such as 2.1 or 1/125 return unchanged.  Source: Adobe DNG specification 1.7, TIFF/EP.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from degrade.maths.bayer import red_site
+
+_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
+_D65 = 21
+
+
+def write_dng(
+    path: str | os.PathLike[str],
+    mosaic: NDArray[np.uint16],
+    *,
+    phase: str = "RGGB",
+    black: int | Sequence[int] = 0,
+    white: int = 65535,
+    iso: int | None = None,
+    exposure: float | None = None,
+    white_balance: Sequence[float] = (1.0, 1.0, 1.0),
+    matrix: Sequence[Sequence[float]] | None = None,
+    noise_profile: Sequence[Sequence[float]] | None = None,
+    make: str = "degrade",
+    model: str = "degrade demo-a",
+    active_area: tuple[int, int, int, int] | None = None,
+) -> None:
+    """Write a mosaic as DNG, whole or not at all (temporary name in the same folder, fsync, rename).
+
+    Args:
+        path: the file; an existing one is replaced.
+        mosaic: (h, w) uint16 photosites [DN], at least 22 x 22: LibRaw opens nothing smaller.
+        phase: colours of the first two rows (of the active area), ``RGGB``, ``GRBG``, ``GBRG`` or ``BGGR``.
+        black: black level, one number or four for R G1 G2 B [DN, 0 to 65535].
+        white: saturation level [DN, 1 to 65535].
+        iso: ISO speed; written in the main directory, where LibRaw does not look but `raw_facts` does.
+        exposure: exposure time [s].
+        white_balance: gains for R G B that make grey equal, above 0.
+        matrix: XYZ (D65) to camera RGB, 3 x 3; left out if None.
+        noise_profile: shot and read (S, O) for R G1 G2 B, variance ``S x + O`` of the normalised signal.
+        make, model: ASCII names; invent one, or LibRaw replaces facts by its own table of known cameras.
+        active_area: top, left, bottom, right of the visible photosites; default all.
+
+    Raises:
+        ValueError: if something cannot be written exactly.
+
+    >>> import tempfile
+    >>> from degrade.photos.raw import raw_facts
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mosaic = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+    ...     write_dng(f"{folder}/a.dng", mosaic, phase="BGGR", iso=200, white=4095)
+    ...     facts = raw_facts(f"{folder}/a.dng")
+    >>> facts.phase, facts.white, facts.bits, facts.iso
+    ('BGGR', 4095.0, 12, 200.0)
+    """
+    if mosaic.ndim != 2 or mosaic.dtype != np.uint16 or min(mosaic.shape) < 22:
+        raise ValueError(f"a DNG takes a uint16 mosaic of 22 x 22 or more, got {mosaic.shape} of {mosaic.dtype}")
+    tags: list[tuple[int, int, int, Any, bool]] = []
+
+    def tag(code: int, kind: int, *values: Any) -> None:
+        count = len(values) // 2 if kind in (_RATIONAL, _SRATIONAL) else len(values)
+        tags.append((code, kind, count, values[0] if len(values) == 1 else values, True))
+
+    for code, text in ((271, make), (272, model), (50708, model)):
+        if not text.isascii():
+            raise ValueError(f"make and model must be ASCII in a DNG, got {text!r}")
+        tags.append((code, _ASCII, 0, text, True))
+    tag(33421, _SHORT, 2, 2)
+    tag(33422, _BYTE, *_pattern(phase, (0, 1, 1, 2)))
+    tag(50706, _BYTE, 1, 4, 0, 0)
+    tag(50707, _BYTE, 1, 1, 0, 0)
+    tag(50710, _BYTE, 0, 1, 2)
+    tag(50711, _SHORT, 1)
+    blacks = [black] * 4 if isinstance(black, int) else list(black)
+    if len(blacks) != 4 or any(b != int(b) or not 0 <= b < 65536 for b in blacks):
+        raise ValueError(f"black must be a whole number or four of them for R G1 G2 B, 0 to 65535, got {black}")
+    if white != int(white) or not max(blacks) < white < 65536:
+        raise ValueError(f"white must be a whole number above black and at most 65535, got {white} (black {black})")
+    tag(50713, _SHORT, 2, 2)
+    tag(50714, _SHORT, *(int(b) for b in _pattern(phase, blacks)))
+    tag(50717, _LONG, int(white))
+    if len(white_balance) != 3 or min(white_balance) <= 0:
+        raise ValueError(f"white_balance must be three gains above 0, got {list(white_balance)}")
+    tag(50728, _RATIONAL, *_fractions(1 / Fraction(gain).limit_denominator(10**6) for gain in white_balance))
+    if matrix is not None:
+        if [len(row) for row in matrix] != [3, 3, 3]:
+            raise ValueError(f"matrix must be 3 x 3, XYZ to camera RGB, got {matrix}")
+        tag(50721, _SRATIONAL, *_fractions(Fraction(v).limit_denominator(10**6) for row in matrix for v in row))
+        tag(50778, _SHORT, _D65)
+    if noise_profile is not None:
+        if [len(pair) for pair in noise_profile] != [2, 2, 2, 2]:
+            raise ValueError(f"noise_profile must be four pairs (S, O) for R G1 G2 B, got {noise_profile}")
+        # The tag has one pair a colour; both greens are one colour to DNG unless they truly differ.
+        pairs = [tuple(pair) for pair in noise_profile]
+        if pairs[1] != pairs[2]:
+            raise ValueError(f"a DNG has one noise line a colour, so G1 and G2 must agree, got {pairs[1]}, {pairs[2]}")
+        tag(51041, _DOUBLE, *(float(v) for k in (0, 1, 3) for v in pairs[k]))
+    if iso is not None:
+        if iso != int(iso) or not 1 <= iso < 2**32:
+            raise ValueError(f"iso must be a whole number from 1 up, got {iso}")
+        tag(34855, _SHORT, min(int(iso), 65535))
+        tag(34867, _LONG, int(iso))
+    if exposure is not None:
+        if not exposure > 0:
+            raise ValueError(f"exposure must be above 0 seconds, got {exposure}")
+        tag(33434, _RATIONAL, *_fractions([Fraction(exposure).limit_denominator(10**6)]))
+    if active_area is not None:
+        tag(50829, _LONG, *active_area)
+    _write(Path(path), mosaic, tags)
+
+
+def _pattern(phase: str, values: Sequence[int]) -> list[int]:
+    """Values of R G1 G2 B in the order of the phase's 2 x 2 photosites, rows first."""
+    top, left = red_site(phase)
+    return [values[2 * ((y + top) % 2) + (x + left) % 2] for y in (0, 1) for x in (0, 1)]
+
+
+def _fractions(values: Any) -> list[int]:
+    """Numerators and denominators, checked to fit 32 bits."""
+    parts = [part for value in values for part in (value.numerator, value.denominator)]
+    if any(abs(part) >= 2**31 for part in parts):
+        raise ValueError(f"numbers too large or too small for a DNG fraction: {parts}")
+    return parts
+
+
+def _write(path: Path, mosaic: NDArray[np.uint16], tags: list[tuple[int, int, int, Any, bool]]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            tifffile.imwrite(
+                file,
+                mosaic,
+                photometric=32803,
+                planarconfig=1,
+                metadata=None,
+                software="degrade",
+                rowsperstrip=mosaic.shape[0],
+                subfiletype=0,
+                extratags=tags,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,169 @@
+"""RAW photographs: any Bayer camera that LibRaw opens, as packed MOSAIC or as LINEAR at the true sample positions.
+
+Signal is ``(DN - black of the channel) / (white - black of the channel)``, float32, not clipped: noise below black
+stays.  DN come from LibRaw; facts from the file's own tags where it has them, else from LibRaw.  Nothing is rotated:
+rows and columns are the sensor's, as its noise, its lens and every aux plane are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import rawpy
+import torch
+from torch import Tensor
+
+from degrade.maths import bayer
+from degrade.photos.errors import PhotoError
+from degrade.photos.facts import RawFacts, gather
+from degrade.photos.tags import Tags, is_linear_raw, read_tags
+from degrade.recipe.frame import Frame, Grid, Sensor, Space
+
+Path = str | os.PathLike[str]
+
+_NAN: Final = float("nan")
+
+
+def raw_facts(path: Path) -> RawFacts:
+    """Read what a RAW file says of itself.
+
+    Raises:
+        PhotoError: if the file is not a whole RAW photo with a Bayer mosaic.
+
+    >>> import tempfile, numpy
+    >>> from degrade.photos.dng import write_dng
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_dng(f"{folder}/a.dng", numpy.arange(1024, dtype="uint16").reshape(32, 32), black=64, white=1023)
+    ...     raw_facts(f"{folder}/a.dng").black
+    (64.0, 64.0, 64.0, 64.0)
+    """
+    with _opened(path) as (raw, tags):
+        return gather(path, raw, tags)
+
+
+def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: float | None = None) -> Frame:
+    """Read a RAW photo as a frame of one row.
+
+    Args:
+        path: the file.
+        space: MOSAIC (packed, as it is) or LINEAR (camera RGB, resampled at the true sample positions).
+        shrink: raw pixels a LINEAR pixel spans, even, default 2 (the superpixel); None for MOSAIC.
+        iso: overrides the file's ISO speed.
+
+    Returns:
+        Frame with data (1, 4 or 3, h, w); ``grid`` in raw pixels of the visible area (a leading row or column that is
+        dropped for RGGB geometry, and for LINEAR the first pixel, shift its offset); ``noise`` from the file's
+        NoiseProfile, else None; ``aux["clipped"]`` (1, 1, h, w): the saturated fraction of a pixel's photosites, in
+        the channel where it is largest.
+
+    Raises:
+        ValueError: if the arguments are not allowed.
+        PhotoError: if the file is not a whole RAW photo with a Bayer mosaic, or too small for ``shrink``.
+
+    >>> import tempfile, numpy
+    >>> from degrade.photos.dng import write_dng
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_dng(f"{folder}/a.dng", numpy.arange(1024, dtype="uint16").reshape(32, 32), phase="GBRG", white=1023)
+    ...     frame = read_raw(f"{folder}/a.dng", space="linear", shrink=4)
+    >>> frame.data.shape, frame.grid.scale, frame.grid.offset
+    (torch.Size([1, 3, 6, 6]), (4.0, 4.0), (5.0, 4.0))
+    """
+    space = Space(space)
+    if space is Space.DISPLAY:
+        raise ValueError("a RAW photo is read as mosaic or linear, got display: develop it after reading")
+    if space is Space.MOSAIC and shrink is not None:
+        raise ValueError(f"a mosaic is read as it is, got shrink {shrink}: leave it out, or read as linear")
+    shrink = 2 if shrink is None else shrink
+    bayer.resampled(0, shrink)  # refuses an odd shrink before any file is opened
+    if iso is not None and not (iso > 0 and math.isfinite(iso)):
+        raise ValueError(f"iso must be above 0, got {iso}")
+    with _opened(path) as (raw, tags):
+        facts = gather(path, raw, tags)
+        dn = bayer.pack(torch.from_numpy(raw.raw_image_visible), facts.phase)[None]  # a copy: LibRaw frees its own
+    low, high = int(dn.numpy().min()), int(dn.numpy().max())
+    if low == high:
+        raise PhotoError(f"{path} holds no picture, all photosites read {low} DN: copy it again from the card")
+    top, left = bayer.red_site(facts.phase)
+    if space is Space.LINEAR:
+        if min(bayer.resampled(n, shrink) for n in dn.shape[2:]) < 1:
+            h, w = facts.size
+            raise PhotoError(f"{path} is too small for shrink {shrink} ({h} x {w} photosites): leave it out")
+        data = bayer.merge(_normalised(bayer.planes(dn, shrink), facts))
+        grid = Grid((float(shrink), float(shrink)), (float(top + shrink), float(left + shrink)))
+    else:
+        data = _normalised(dn.to(torch.float32), facts)
+        grid = Grid((2.0, 2.0), (float(top), float(left)))
+    iso = facts.iso if iso is None else float(iso)
+    return Frame(
+        data=data,
+        space=space,
+        sensor=_sensor(facts, iso),
+        grid=grid,
+        noise=_noise(facts, space, shrink),
+        aux={"clipped": _clipped(dn, high, facts.white, space, shrink)},
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[tuple[Any, Tags], None, None]:
+    """The decoded file and its tags; whatever is wrong with it becomes a PhotoError."""
+    tags = read_tags(path)
+    if is_linear_raw(tags):
+        raise PhotoError(f"{path} is a linear or monochrome DNG, it has no mosaic: give the camera's own RAW file")
+    try:
+        with rawpy.imread(os.fspath(path)) as raw:
+            yield raw, tags
+    except rawpy.LibRawFileUnsupportedError as error:
+        raise PhotoError(f"{path} is not a RAW photo that LibRaw knows: remove it, or convert it to DNG") from error
+    except rawpy.LibRawError as error:
+        reason = str(error).removeprefix("b'").rstrip("'")
+        raise PhotoError(f"{path} cannot be decoded ({reason}): copy it again from the card, or remove it") from error
+
+
+def _normalised(four: Tensor, facts: RawFacts) -> Tensor:
+    """DN to signal, in place, (1, 4, h, w)."""
+    black = torch.tensor(facts.black, dtype=torch.float32)[:, None, None]
+    return four.sub_(black).div_(facts.white - black)
+
+
+def _clipped(dn: Tensor, high: int, white: float, space: Space, shrink: int) -> Tensor:
+    linear = space is Space.LINEAR
+    h, w = (bayer.resampled(n, shrink) if linear else n for n in dn.shape[2:])
+    if high < white:
+        return torch.zeros(1, 1, h, w)
+    full = torch.from_numpy(dn.numpy() >= white)
+    return bayer.linear(full, shrink).amax(1, keepdim=True) if linear else full.any(1, keepdim=True).to(torch.float32)
+
+
+def _noise(facts: RawFacts, space: Space, shrink: int) -> Tensor | None:
+    """(1, 2, c) shot and read variance left in the data, normalised."""
+    if facts.noise_profile is None:
+        return None
+    line = torch.tensor(facts.noise_profile, dtype=torch.float64).T
+    if space is Space.LINEAR:
+        line = bayer.merge(line[:, :, None, None])[:, :, 0, 0] * torch.tensor(bayer.variance_gain(shrink)).double()
+    return line[None].to(torch.float32)
+
+
+def _sensor(facts: RawFacts, iso: float | None) -> Sensor:
+    speed = _NAN if iso is None else iso
+    profile = facts.noise_profile or ((_NAN, _NAN),) * 4
+    spans = [facts.white - black for black in facts.black]
+    h, w = facts.size
+    return Sensor.make(
+        black=round(sum(facts.black) / 4),
+        white=facts.white,
+        bits=facts.bits,
+        iso=speed,
+        exposure=_NAN if facts.exposure is None else facts.exposure,
+        k1=[shot * span * 100 / speed for (shot, _), span in zip(profile, spans, strict=True)],
+        k0=[read * span**2 * 100 / speed for (_, read), span in zip(profile, spans, strict=True)],
+        white_balance=facts.white_balance,
+        matrix=facts.matrix,
+        centre=((h - 1) / 2, (w - 1) / 2),
+        half_diagonal=math.hypot(h, w) / 2,
+    )

@@ -1,0 +1,89 @@
+"""Columns: the draws of many rows as named numbers, for people.
+
+They are derived from the addresses alone and never read for rendering. A column is named by the field's path,
+``optics.kernels.0.f_number``; a choice among structures becomes an integer code with labels (-1 where it was not
+reached), and fields of alternatives that a row did not choose are NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from degrade.recipe.compose import Maybe, OneOf, Shuffle
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Operator
+from degrade.recipe.prior import Choice, Prior, plain
+
+Values = NDArray[np.float64]
+
+
+@dataclass
+class Columns:
+    """Values a row by column name, and the labels of the columns that hold codes."""
+
+    values: dict[str, Values] = field(default_factory=dict[str, Values])
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    def put(self, name: str, values: Any, where: NDArray[np.bool_], labels: tuple[str, ...] | None = None) -> None:
+        """Fills the rows ``where`` of a column, which begins as all absent."""
+        nothing = np.nan if labels is None else -1.0
+        column = self.values.setdefault(name, np.full(len(where), nothing))
+        column[where] = np.broadcast_to(values, len(where))[where]
+        if labels is not None:
+            self.labels[name] = labels
+
+    def collect(self, name: str, op: Operator, patches: Key, photo: Key) -> None:
+        """Adds all that ``op``, called ``name`` in the recipe, draws in n patches of one photo.
+
+        Args:
+            name: the operator's name in the recipe.
+            op: the undrawn operator.
+            patches: n addresses, one a patch.
+            photo: the photo's own address, used where the operator is drawn once a photo.
+        """
+        shared = Key(np.broadcast_to(photo.word, len(patches))) if op.per == "photo" else patches
+        self._walk(op, shared.at(name), patches.at(name), name, np.ones(len(patches), bool))
+
+    def _walk(self, value: Any, key: Key, own: Key, name: str, where: NDArray[np.bool_]) -> None:
+        if isinstance(value, Prior):
+            self._prior(value, key, own, name, where)
+        elif isinstance(value, OneOf) and value.pick is None:
+            pick = value.picks(key)
+            self.put(f"{name}.pick", pick, where, tuple(op.op for op in value.ops))
+            for k, op in enumerate(value.ops):
+                self._walk(op, key.at("ops", k), own.at("ops", k), f"{name}.ops.{k}", where & (pick == k))
+        elif isinstance(value, Maybe) and value.taken is None:
+            taken = value.happens(key)
+            self.put(f"{name}.taken", taken, where, ("no", "yes"))
+            self._walk(value.do, key.at("do"), own.at("do"), f"{name}.do", where & taken)
+        elif isinstance(value, BaseModel):
+            if isinstance(value, Shuffle) and value.order is None:
+                for i, step in enumerate(value.orders(key).T):
+                    self.put(f"{name}.order.{i}", step, where)
+            for n, v in value.__dict__.items():
+                self._walk(v, key.at(n), own.at(n), f"{name}.{n}", where)
+        elif isinstance(value, tuple):
+            for i, v in enumerate(cast("tuple[Any, ...]", value)):
+                self._walk(v, key.at(i), own.at(i), f"{name}.{i}", where)
+
+    def _prior(self, value: Prior, key: Key, own: Key, name: str, where: NDArray[np.bool_]) -> None:
+        if not isinstance(value, Choice) or value.numeric:
+            self.put(name, value.draw(own if value.own else key), where)
+            return
+        code = value.index(key)
+        self.put(name, code, where, tuple(_label(v) for v in value.values))
+        for k, alternative in enumerate(value.values):
+            self._walk(alternative, key, own, name, where & (code == k))
+
+
+def _label(value: Any) -> str:
+    written = plain(value)
+    if isinstance(written, dict):
+        known = cast("dict[str, Any]", written)
+        return str(known.get("op") or next(iter(known.values())))
+    return str(written)

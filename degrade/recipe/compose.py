@@ -1,0 +1,232 @@
+"""Operators made of operators: Chain, Shuffle, OneOf, Maybe. Probability lives here and nowhere else.
+
+A drawn container keeps its form and says what was chosen (``order``, ``pick``, ``taken``). In a block, rows that chose
+differently go their own ways as groups and join again as soon as their pictures agree in size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from degrade.recipe.errors import RecipeError
+from degrade.recipe.frame import Frame, Sensor
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Drawn, Group, Operator, Rows, Spec, Split, merge, put, register
+
+
+def run(op: Drawn, groups: list[Group], start: Rows, at: Rows) -> list[Group]:
+    """Applies ``op`` to each group and joins what agrees; ``at[i]`` is the place of block row ``start[i]`` in the stack."""
+    return merge([done for g in groups for done in op.over(g, at[np.searchsorted(start, g.rows)])])
+
+
+class Container(Operator):
+    """Base of operators made of others: what is true of each of them is true of the whole."""
+
+    def members(self) -> tuple[Operator, ...]:
+        """The operators inside, in the order in which they are written."""
+        raise NotImplementedError
+
+    def sequence(self) -> tuple[Drawn, ...]:
+        """What a drawn container really does, in order."""
+        raise NotImplementedError
+
+    def apply(self, frame: Frame) -> Frame:
+        notes = dict(frame.notes)
+        for op in self.sequence():
+            frame = cast(Operator, op).apply(frame)
+            notes |= frame.notes
+        return replace(frame, notes=notes)
+
+    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
+        at = group.rows if at is None else at
+        groups = [group]
+        for op in self.sequence():
+            groups = run(op, groups, group.rows, at)
+        return groups
+
+    def camera(self, sensor: Sensor) -> Sensor:
+        for op in self.sequence():
+            sensor = op.camera(sensor)
+        return sensor
+
+    def noted(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(n for op in self.members() for n in op.noted()))
+
+    def unchanged(self, spec: Spec) -> Spec:
+        """``spec``, after a check that no member changes it."""
+        for op in self.members():
+            if op.plan(spec) != spec:
+                raise RecipeError(f"{self.op}: {op.op} changes space or size, so it cannot stand where it may be left out or moved")
+        return spec
+
+
+@register("chain")
+class Chain(Container):
+    """Operators one after the other.
+
+    >>> from degrade.operators.light import Exposure
+    >>> Chain(steps=(Exposure(stops=1.0), Exposure(stops=-1.0))).model_dump()["op"]
+    'chain'
+    """
+
+    steps: tuple[Operator, ...] = Field(description="the operators, first to last")
+
+    def members(self) -> tuple[Operator, ...]:
+        return self.steps
+
+    def sequence(self) -> tuple[Drawn, ...]:
+        return self.steps
+
+    def plan(self, spec: Spec) -> Spec:
+        for op in self.steps:
+            spec = op.plan(spec)
+        return spec
+
+    def needs(self, spec: Spec, after: int) -> int:
+        specs = list(itertools.accumulate(self.steps, lambda s, op: op.plan(s), initial=spec))
+        for op, before in zip(reversed(self.steps), reversed(specs[:-1]), strict=True):
+            after = op.needs(before, after)
+        return after
+
+
+@register("shuffle")
+class Shuffle(Container):
+    """Operators in a drawn order, each order as likely. None of them may change space or size."""
+
+    steps: tuple[Operator, ...] = Field(description="the operators, in any order")
+    order: tuple[int, ...] | None = Field(None, description="the order drawn; none before")
+
+    @model_validator(mode="after")
+    def _permutes(self) -> Shuffle:
+        if self.order is not None and sorted(self.order) != list(range(len(self.steps))):
+            raise ValueError(f"order must name each of the {len(self.steps)} steps once, got {self.order}")
+        return self
+
+    def members(self) -> tuple[Operator, ...]:
+        return self.steps
+
+    def sequence(self) -> tuple[Drawn, ...]:
+        return tuple(self.steps[i] for i in self.order or range(len(self.steps)))
+
+    def plan(self, spec: Spec) -> Spec:
+        return self.unchanged(spec)
+
+    def needs(self, spec: Spec, after: int) -> int:
+        multiple = math.lcm(*(op.reach[1] for op in self.steps))
+        return math.ceil((after + sum(op.needs(spec, 0) for op in self.steps)) / multiple) * multiple
+
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+        if self.order is not None or own is True:
+            return super().draw(key, frame, own)
+        order = self.orders(key)
+        if not key.many:
+            return cast(Drawn, put(super().draw(key, frame, own), ["order"], tuple(order.tolist())))
+        kinds, which = np.unique(order, axis=0, return_inverse=True)
+        parts = ((np.flatnonzero(which.reshape(-1) == k), kind) for k, kind in enumerate(kinds))
+        return Split(tuple((r, put(self, ["order"], tuple(kind.tolist())).draw(key[r], frame, own)) for r, kind in parts))
+
+    def orders(self, key: Key) -> Any:
+        """The order drawn at one address, or (n, steps) orders."""
+        rank = np.stack([key.at("order", i).word for i in range(len(self.steps))], axis=-1)
+        return np.argsort(rank, axis=-1, kind="stable")
+
+
+@register("one_of")
+class OneOf(Container):
+    """One of several operators, with weights."""
+
+    ops: tuple[Operator, ...] = Field(description="the alternatives", min_length=1)
+    weights: tuple[float, ...] | None = Field(None, description="relative probabilities; equal by default")
+    pick: int | None = Field(None, description="index of the alternative drawn; none before")
+
+    @model_validator(mode="after")
+    def _weighs(self) -> OneOf:
+        w = self.weights
+        if w is not None and (len(w) != len(self.ops) or min(w) < 0 or not sum(w) > 0):
+            raise ValueError(f"weights must be {len(self.ops)} numbers, none negative and not all 0, got {w}")
+        return self
+
+    def members(self) -> tuple[Operator, ...]:
+        return self.ops
+
+    def sequence(self) -> tuple[Drawn, ...]:
+        if self.pick is None:
+            raise RecipeError("one_of: draw it before applying it")
+        return (self.ops[self.pick],)
+
+    def plan(self, spec: Spec) -> Spec:
+        first, *rest = (op.plan(spec) for op in self.ops)
+        if any(other != first for other in rest):
+            raise RecipeError("one_of: the alternatives must agree in space, size and grid")
+        return first
+
+    def needs(self, spec: Spec, after: int) -> int:
+        multiple = math.lcm(*(op.reach[1] for op in self.ops))
+        return math.ceil(max(op.needs(spec, after) for op in self.ops) / multiple) * multiple
+
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+        if self.pick is None and own is not True:
+            pick = self.picks(key)
+            if key.many:
+                rows = [np.flatnonzero(pick == k) for k in range(len(self.ops))]
+                return Split(tuple((r, self._picked(k).draw(key[r], frame, own)) for k, r in enumerate(rows) if len(r)))
+            return self._picked(int(pick)).draw(key, frame, own)
+        if self.pick is None:
+            return self
+        chosen = self.ops[self.pick].draw(key.at("ops", self.pick), None, own)
+        return cast(Drawn, put(self, ["ops", self.pick], chosen))
+
+    def picks(self, key: Key) -> Any:
+        """Which alternative is drawn at one address, or at n."""
+        weights = np.cumsum(self.weights or (1.0,) * len(self.ops))
+        return np.searchsorted(weights / weights[-1], key.at("pick").unit(), side="right")
+
+    def _picked(self, k: int) -> OneOf:
+        return cast(OneOf, put(self, ["pick"], k))
+
+
+@register("maybe")
+class Maybe(Container):
+    """An operator that happens with probability ``p``. It must keep space and size."""
+
+    do: Operator = Field(description="the operator")
+    p: float = Field(description="its probability", ge=0, le=1)
+    taken: bool | None = Field(None, description="whether it was drawn to happen; none before")
+
+    def members(self) -> tuple[Operator, ...]:
+        return (self.do,)
+
+    def sequence(self) -> tuple[Drawn, ...]:
+        if self.taken is None:
+            raise RecipeError("maybe: draw it before applying it")
+        return (self.do,) if self.taken else ()
+
+    def plan(self, spec: Spec) -> Spec:
+        return self.unchanged(spec)
+
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.do.needs(spec, after)
+
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+        if self.taken is None and own is not True:
+            taken = self.happens(key)
+            if key.many:
+                rows = [(np.flatnonzero(taken == t), t) for t in (False, True)]
+                return Split(tuple((r, self._decided(t).draw(key[r], frame, own)) for r, t in rows if len(r)))
+            return self._decided(bool(taken)).draw(key, frame, own)
+        if not self.taken:
+            return self
+        return cast(Drawn, put(self, ["do"], self.do.draw(key.at("do"), None, own)))
+
+    def happens(self, key: Key) -> Any:
+        """Whether it is drawn to happen at one address, or at n."""
+        return key.at("taken").unit() < self.p
+
+    def _decided(self, taken: bool) -> Maybe:
+        return cast(Maybe, put(self, ["taken"], taken))

@@ -1,0 +1,164 @@
+"""Recipes as files: YAML 1.2 or JSON in, JSON Schema out, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError
+
+from degrade.recipe.errors import RecipeError, nearest
+from degrade.recipe.operator import Model, load_operators
+from degrade.recipe.recipe import Recipe
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def _folders() -> list[Path]:
+    """Where shipped pipelines lie: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    return [f for f in (package / "pipelines", package.parent / "pipelines") if f.is_dir()]
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped pipelines by name.
+
+    >>> "residual-maps" in shipped()
+    True
+    """
+    return {f.stem.replace("_", "-"): f for folder in _folders() for f in sorted(folder.glob("*.yaml"))}
+
+
+def load(name: str) -> Recipe:
+    """The recipe of a file, or the shipped pipeline of that name.
+
+    Raises:
+        RecipeError: if there is none, or it is wrong; the file is named.
+    """
+    path = Path(name)
+    if not path.is_file():
+        known = shipped()
+        key = name.replace("_", "-")
+        if path.suffix in SUFFIXES or key not in known:
+            raise RecipeError(f"no recipe {name!r}: neither a file nor a shipped pipeline; {nearest(key, known)}")
+        path = known[key]
+    try:
+        return parse(path.read_text("utf-8"))
+    except (RecipeError, UnicodeDecodeError) as wrong:
+        raise RecipeError(f"{path}: {wrong}") from wrong
+
+
+def parse(text: str) -> Recipe:
+    """The recipe written in YAML 1.2 or JSON.
+
+    Raises:
+        RecipeError: saying where, what was got and what is allowed.
+
+    >>> parse("seed: 1")
+    Traceback (most recent call last):
+    degrade.recipe.errors.RecipeError: operators: field required
+    """
+    return build(_data(text))
+
+
+def build(data: Any) -> Recipe:
+    """The recipe of plain data.
+
+    Raises:
+        RecipeError: the first thing that is wrong, in one sentence.
+    """
+    if not isinstance(data, dict):
+        raise RecipeError(f"a recipe is a mapping with operators: and planes:, got {type(data).__name__}")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as wrong:
+        raise RecipeError(explain(wrong)) from wrong
+
+
+def _data(text: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)  # YAML 1.2: 1e-3 is a number, `no` is a text
+    yaml.allow_duplicate_keys = False
+    try:
+        return cast(Any, yaml).load(io.StringIO(text))
+    except DuplicateKeyError as wrong:
+        said = str(wrong.problem).split(" with value")[0]
+        raise RecipeError(f"line {wrong.problem_mark.line + 1}: {said}") from wrong
+    except MarkedYAMLError as wrong:
+        mark = wrong.problem_mark or wrong.context_mark
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        raise RecipeError(f"{where}not YAML: {wrong.problem or wrong.context}") from wrong
+
+
+def explain(wrong: ValidationError) -> str:
+    """The first error of a validation as one sentence with its place and the nearest right name."""
+    errors = wrong.errors(include_url=False)
+    # a misspelt field is the cause of the one that then seems to be missing
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    place = ".".join(str(p) for p in first["loc"] if not _internal(p))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ValidationError):
+        message = explain(cause)
+    elif first["type"] == "extra_forbidden":
+        message = f"unknown field; {nearest(str(first['loc'][-1]), _siblings(wrong, first))}"
+    elif first["type"] == "union_tag_invalid":
+        context = first.get("ctx", {})
+        names = [n.strip("' ") for n in str(context["expected_tags"]).split(",")]
+        field = str(context["discriminator"]).strip("'")
+        message = f"unknown {field} {str(context['tag'])!r}: {nearest(str(context['tag']), names)}"
+    elif first["type"] == "missing":
+        message = "field required"
+    elif first["type"] not in ("value_error", "assertion_error"):
+        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"{place}: {message}" if place else message
+
+
+def _internal(part: Any) -> bool:
+    """Parts of an error's place that name pydantic's own steps and not what a person wrote."""
+    return isinstance(part, str) and ("[" in part or "-" in part or part in ("float", "int", "str", "tuple", "none"))
+
+
+def _siblings(wrong: ValidationError, first: Any) -> list[str]:
+    """Names that stand where an unknown field was found."""
+    models: dict[str, type[BaseModel]] = {k.__name__: k for k in _models(Model)}
+    if wrong.title in models:
+        kind: Any = models[wrong.title]
+        for part in first["loc"][:-1]:
+            tagged = [k for k in models.values() if any(f.default == part for f in k.model_fields.values())]
+            info = kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+            inner = [k for k in models.values() if info is not None and k.__name__ in str(info.annotation)]
+            kind = (tagged or inner or [kind])[0]
+        return list(kind.model_fields)
+    return []
+
+
+def _models(kind: type[BaseModel]) -> list[type[BaseModel]]:
+    return [k for sub in kind.__subclasses__() for k in (sub, *_models(sub))]
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of recipe files, with all registered operators, for editors and validators.
+
+    >>> "crop" in schema()["$defs"]
+    True
+    """
+    named = load_operators()
+    root = Recipe.model_json_schema()
+    defs: dict[str, Any] = root.setdefault("$defs", {})
+    for name, kind in sorted(named.items()):
+        own = kind.model_json_schema(ref_template="#/$defs/{model}")
+        defs |= {k: v for k, v in own.pop("$defs", {}).items() if k != "Operator"}
+        own["properties"] = {"op": {"const": name}, **own["properties"]}
+        own["required"] = ["op", *own.get("required", [])]
+        defs[name] = own
+    defs["Operator"] = {"oneOf": [{"$ref": f"#/$defs/{n}"} for n in sorted(named)]}
+    path = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    plane = root["properties"]["planes"]
+    plane["additionalProperties"] = {"anyOf": [path, {"$ref": "#/$defs/Plane"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}
+
+

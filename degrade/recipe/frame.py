@@ -1,0 +1,227 @@
+"""Frame: a batch of pictures that knows where it lies, what camera sees it and how noisy it already is.
+
+Data is normalised signal, ``0`` at black and ``1`` at white; nothing is clipped until an operator whose name says so.
+MOSAIC is packed ``R G1 G2 B`` and always has RGGB geometry (G1 shares red's row); LINEAR is unbalanced camera RGB;
+DISPLAY is sRGB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Space(StrEnum):
+    """What the numbers of a plane mean."""
+
+    MOSAIC = "mosaic"  #: packed ``R G1 G2 B``, RGGB geometry, one pixel per 2 x 2 photosites
+    LINEAR = "linear"  #: camera RGB, not white balanced
+    DISPLAY = "display"  #: sRGB with its transfer curve, 0 to 1
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: 4 for MOSAIC, 3 for the others."""
+        return 4 if self is Space.MOSAIC else 3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where pixel centres lie: pixel ``p`` sits at ``scale * (p + 1/2) - 1/2 + offset`` (y and x).
+
+    Of a photo the target is the visible raw area, of a patch the crop's own pixels (0 is its first, margins are
+    negative).
+
+    >>> Grid().at(3)
+    (3.0, 3.0)
+    >>> Grid(scale=(2.0, 2.0)).at(0)        # a packed pixel sits between its two rows of photosites
+    (0.5, 0.5)
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)  #: target pixels a pixel, (y, x)
+    offset: tuple[float, float] = (0.0, 0.0)  #: target pixels, (y, x)
+
+    def at(self, p: float) -> tuple[float, float]:
+        """Target position of pixel centre ``(p, p)``."""
+        y, x = (s * (p + 0.5) - 0.5 + o for s, o in zip(self.scale, self.offset, strict=True))
+        return y, x
+
+    def moved(self, top: float, left: float) -> Grid:
+        """The grid whose pixel 0 is this one's pixel ``(top, left)``."""
+        (sy, sx), (oy, ox) = self.scale, self.offset
+        return Grid(self.scale, (oy + sy * top, ox + sx * left))
+
+    def scaled(self, y: float, x: float | None = None) -> Grid:
+        """The grid after pixels grew ``y`` (and ``x``) times, the first pixel's outer corner kept in place."""
+        sy, sx = self.scale
+        return Grid((sy * y, sx * (y if x is None else x)), self.offset)
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """Index of this grid's first pixel counted from the target's corner, in own pixels: minus the margin.
+
+        Raises:
+            ValueError: if the corner does not fall between pixels, so that there is no such index.
+        """
+        steps = [o / s for o, s in zip(self.offset, self.scale, strict=True)]
+        if any(abs(v - round(v)) > 1e-6 for v in steps):
+            raise ValueError(f"the grid is off by a fraction of a pixel: starts at {steps} pixels, must be whole")
+        return round(steps[0]), round(steps[1])
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """The camera of each row. Fields are ``(b,)`` or ``(b, c)``, because batches mix photos; unknown is NaN."""
+
+    black: Tensor  #: (b,) black level (optical black) [DN]
+    white: Tensor  #: (b,) saturation level [DN]
+    bits: Tensor  #: (b,) depth of the ADC [bit]
+    pitch: Tensor  #: (b,) photosite pitch of the simulated camera [um]
+    iso: Tensor  #: (b,) ISO speed
+    exposure: Tensor  #: (b,) exposure time [s]
+    temperature: Tensor  #: (b,) sensor temperature [degree Celsius]
+    k1: Tensor  #: (b, 4) shot-noise slope for R G1 G2 B [DN at ISO 100]
+    k0: Tensor  #: (b, 4) dark variance for R G1 G2 B [DN^2 at ISO 100]
+    white_balance: Tensor  #: (b, 3) gains that make grey equal, green 1
+    matrix: Tensor  #: (b, 3, 3) white-balanced camera RGB to linear sRGB, rows sum to 1
+    centre: Tensor  #: (b, 2) optical centre (y, x) in the visible area [raw pixels]
+    half_diagonal: Tensor  #: (b,) centre to corner [raw pixels]
+
+    @classmethod
+    def make(
+        cls,
+        b: int = 1,
+        *,
+        black: float = 0.0,
+        white: float = 1.0,
+        bits: int = 16,
+        pitch: float = float("nan"),
+        iso: float = float("nan"),
+        exposure: float = float("nan"),
+        temperature: float = float("nan"),
+        k1: float | Sequence[float] = float("nan"),
+        k0: float | Sequence[float] = float("nan"),
+        white_balance: Sequence[float] = (1.0, 1.0, 1.0),
+        matrix: Sequence[Sequence[float]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+        centre: Sequence[float] = (float("nan"), float("nan")),
+        half_diagonal: float = float("nan"),
+    ) -> Sensor:
+        """A sensor from plain numbers, the same for ``b`` rows.
+
+        >>> Sensor.make(black=512, white=16383, bits=14).black
+        tensor([512.])
+        """
+
+        def row(value: object) -> Tensor:
+            one = torch.as_tensor(value, dtype=torch.float32)
+            return one.expand(b, *one.shape).contiguous()
+
+        def four(value: float | Sequence[float]) -> Tensor:
+            return row([value] * 4 if isinstance(value, (int, float)) else list(value))
+
+        return cls(
+            black=row(black),
+            white=row(white),
+            bits=row(bits),
+            pitch=row(pitch),
+            iso=row(iso),
+            exposure=row(exposure),
+            temperature=row(temperature),
+            k1=four(k1),
+            k0=four(k0),
+            white_balance=row(list(white_balance)),
+            matrix=row([list(r) for r in matrix]),
+            centre=row(list(centre)),
+            half_diagonal=row(half_diagonal),
+        )
+
+    def __len__(self) -> int:
+        return len(self.black)
+
+    @property
+    def range(self) -> Tensor:
+        """(b,) white minus black, the DN that signal 1 stands for."""
+        return self.white - self.black
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Sensor:
+        """The sensor with ``f`` applied to each field."""
+        return Sensor(**{x.name: f(getattr(self, x.name)) for x in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A batch of ``b`` pictures in one space, on one grid."""
+
+    data: Tensor  #: (b, c, h, w) float32, contiguous, 0 black and 1 white
+    space: Space
+    sensor: Sensor
+    grid: Grid = Grid()
+    origin: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(1, 2, dtype=torch.int64))
+    #: (b, 2) integer (y, x) of the patch on the simulated sensor's grid: the address of PRNU, hot pixels, rows
+    field: Tensor = dataclasses.field(default_factory=lambda: torch.full((1, 2), float("nan")))
+    #: (b, 2) patch centre (y, x) relative to ``sensor.centre`` [half diagonals]
+    noise: Tensor | None = None  #: (b, 2, c) shot and read line of the variance already in the data, normalised
+    aux: Mapping[str, Tensor] = dataclasses.field(default_factory=dict[str, Tensor])
+    #: maps of the same place, (b, k, h, w): ``clipped``, ``depth``, ``normal``
+    reference: Frame | None = None  #: the plane whose signal sets the noise, where an operator asks for one
+    notes: Mapping[str, Tensor] = dataclasses.field(default_factory=dict[str, Tensor])
+    #: (b,) numbers that the last operator wants recorded, such as the energy a kernel lost
+
+    def __len__(self) -> int:
+        return self.data.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width [pixels]."""
+        return self.data.shape[2], self.data.shape[3]
+
+    @property
+    def neutral(self) -> Tensor:
+        """(b, 3, 1, 1) what a grey of luminance 1 looks like in this camera's RGB: 1 / white balance, green 1."""
+        return (1.0 / self.sensor.white_balance)[:, :, None, None]
+
+    def with_data(self, data: Tensor, **changes: Any) -> Frame:
+        """The same place and camera, other pixels, and other fields by name."""
+        return replace(self, data=data, **changes)
+
+    def trim(self, pixels: int) -> Frame:
+        """The frame less ``pixels`` on each side; aux is trimmed along.
+
+        Raises:
+            ValueError: if nothing would be left.
+        """
+        if pixels == 0:
+            return self
+        if pixels < 0 or 2 * pixels >= min(self.size):
+            raise ValueError(f"cannot trim {pixels} pixels from each side of {self.size[0]} x {self.size[1]}")
+
+        def cut(t: Tensor) -> Tensor:
+            return t[..., pixels:-pixels, pixels:-pixels].contiguous()
+
+        return replace(
+            self,
+            data=cut(self.data),
+            grid=self.grid.moved(pixels, pixels),
+            aux={k: cut(v) for k, v in self.aux.items()},
+            reference=self.reference and self.reference.trim(pixels),
+        )
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Frame:
+        """The frame with ``f`` applied to each tensor (an index along rows, a move to a device)."""
+        return Frame(
+            data=f(self.data),
+            space=self.space,
+            sensor=self.sensor.map(f),
+            grid=self.grid,
+            origin=f(self.origin),
+            field=f(self.field),
+            noise=None if self.noise is None else f(self.noise),
+            aux={k: f(v) for k, v in self.aux.items()},
+            reference=self.reference and self.reference.map(f),
+            notes={k: f(v) for k, v in self.notes.items()},
+        )

@@ -1,0 +1,378 @@
+"""Operator: one thing that happens to a picture. ``plan`` and ``reach`` before, ``draw`` by address, ``apply`` without chance.
+
+- ``plan(spec)`` tells space, size and grid after it, ``reach`` how far it looks; both are read on the undrawn operator,
+  so a recipe is checked, and its arrays made, before any photo is opened.
+- ``draw(key, frame)`` gives the same operator with nothing left to choose; its JSON is the record. With a Key of n
+  addresses it gives the stacked operator, whose fields are arrays.
+- ``apply(frame)`` is a pure function of the frame and the fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from torch import Tensor
+
+from degrade.recipe.errors import RecipeError, find
+from degrade.recipe.frame import Frame, Grid, Sensor, Space
+from degrade.recipe.key import Key
+from degrade.recipe.prior import Choice, Prior, plain
+
+Rows = NDArray[np.int64]
+GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a plane before any photo is opened."""
+
+    space: Space
+    channels: int
+    size: tuple[int, int] | None = None  #: height and width without margin [pixels]; None before the crop
+    grid: Grid = Grid()  #: from this plane's pixels to the crop's
+    digital: bool = False  #: whether the data lie on the levels of an ADC
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows of a block, in one tensor: ``rows`` counts within the block."""
+
+    rows: Rows
+    frame: Frame
+
+
+class Model(BaseModel):
+    """Base of everything a recipe is written in: frozen, no unknown fields, compared by value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Operator(Model):
+    """Base of all operators. A subclass states its fields, ``accepts`` and ``apply``, and is registered by name."""
+
+    named: ClassVar[dict[str, type[Operator]]] = {}
+    op: ClassVar[str] = ""
+    version: ClassVar[int] = 1  #: raised whenever the same fields give other pixels; a replay refuses another one
+    accepts: ClassVar[frozenset[Space]] = frozenset(Space)
+    notes: ClassVar[tuple[str, ...]] = ()  #: names of the numbers a row that ``apply`` leaves in ``frame.notes``
+    uniform: ClassVar[frozenset[str]] = frozenset()  #: fields in which rows must agree to share one tensor call
+
+    per: Literal["patch", "photo"] = Field("patch", description="drawn anew for each patch, or once for each photo")
+
+    # -- before any photo ---------------------------------------------------------------------------------------------
+
+    def plan(self, spec: Spec) -> Spec:
+        """The spec after this operator.
+
+        Raises:
+            RecipeError: if the operator cannot follow what stands before it.
+        """
+        self.check_space(spec)
+        return spec
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many input pixels it looks beyond a pixel, and the multiple that its input margin must keep."""
+        return 0, 1
+
+    def needs(self, spec: Spec, after: int) -> int:
+        """Input margin [pixels] that leaves ``after`` valid pixels around the output."""
+        pixels, multiple = self.reach
+        ratio = self.plan(spec).grid.scale[0] / spec.grid.scale[0]
+        return math.ceil((math.ceil(after * ratio) + pixels) / multiple) * multiple
+
+    def noted(self) -> tuple[str, ...]:
+        """Names of the numbers a row that it records while it is applied."""
+        return self.notes
+
+    def camera(self, sensor: Sensor) -> Sensor:
+        """The row's camera as this (drawn) operator sets it; a row has one camera in all its planes."""
+        return sensor
+
+    def check_space(self, spec: Spec) -> None:
+        """Raises RecipeError unless the operator accepts the space it stands in."""
+        if spec.space not in self.accepts:
+            allowed = " or ".join(sorted(s.value.upper() for s in self.accepts))
+            raise RecipeError(f"{self.op} works on {allowed}, but stands where the picture is {spec.space.value.upper()}")
+
+    # -- choosing -----------------------------------------------------------------------------------------------------
+
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+        """The same operator with nothing left to choose: a record at one address, a stack at n.
+
+        Args:
+            key: the address of this operator in one patch, or in n.
+            frame: what enters it, for operators that must look at the picture.
+            own: draw only what each patch has for itself (True: seeds), or only all else (False); None draws both.
+        """
+        return stack(self, key, own) if key.many else settle(self, key, own)
+
+    # -- applying -----------------------------------------------------------------------------------------------------
+
+    def apply(self, frame: Frame) -> Frame:
+        """The picture after this operator. No randomness, no state, the same maths on every device."""
+        raise NotImplementedError
+
+    def take(self, rows: Rows) -> Self:
+        """The stack of some of its rows; a record stays what it is."""
+        return cast(Self, _map(self, lambda v: v[rows] if isinstance(v, np.ndarray) else v.take(rows) if isinstance(v, Split) else v))
+
+    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
+        """Applies it to a group of rows; ``at`` are the rows' places in this stack, the block's own by default."""
+        at = group.rows if at is None else at
+        return [
+            Group(g.rows, self.take(a).apply(g.frame)) for g, a in _agreeing(group, at, [getattr(self, n) for n in sorted(self.uniform)])
+        ]
+
+    # -- reading and writing ------------------------------------------------------------------------------------------
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_name(cls, value: Any, handler: Callable[[Any], Any]) -> Any:
+        if not isinstance(value, dict):
+            return handler(value)
+        given = cast(dict[str, Any], value)
+        if "op" not in given:
+            if cls.op:
+                return handler(given)
+            raise ValueError(f"an operator is a mapping with `op:`, got {given!r}")
+        kind = operator(str(given["op"]))
+        if not issubclass(kind, cls):
+            raise ValueError(f"{kind.op} is not a {cls.op or cls.__name__}")
+        return kind.model_validate({k: v for k, v in given.items() if k != "op"})
+
+    @model_serializer
+    def _record(self) -> dict[str, Any]:
+        if stacked(self):
+            raise TypeError("a stack of operators has no record; draw at one address for that")
+        return {"op": self.op, **{n: plain(v) for n, v in self.__dict__.items()}}
+
+    def __eq__(self, other: object) -> bool:
+        if stacked(self) or (isinstance(other, Operator) and stacked(other)):
+            raise TypeError("stacks of operators are not compared; draw at one address for that")
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        if stacked(self):
+            raise TypeError("a stack of operators is not hashed")
+        return hash((type(self), tuple(self.__dict__.items())))
+
+
+@dataclass(frozen=True)
+class Split:
+    """A stack whose rows chose different structures: ``parts`` of (rows, drawn operator)."""
+
+    parts: tuple[tuple[Rows, Drawn], ...]
+
+    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
+        """Applies each part to its rows of the group."""
+        at = group.rows if at is None else at
+        done: list[Group] = []
+        for rows, op in self.parts:
+            here = np.flatnonzero(np.isin(at, rows))
+            if len(here):
+                done += op.over(subset(group, here), np.searchsorted(rows, at[here]))
+        return merge(done)
+
+    def take(self, rows: Rows) -> Split:
+        """The stack of some of its rows."""
+        here = ((np.flatnonzero(np.isin(rows, r)), r, op) for r, op in self.parts)
+        return Split(tuple((at, op.take(np.searchsorted(r, rows[at]))) for at, r, op in here if len(at)))
+
+    def camera(self, sensor: Sensor) -> Sensor:
+        """The rows' cameras as their own parts set them."""
+        changed = sensor
+        for rows, op in self.parts:
+            at = torch.from_numpy(rows)
+            part = op.camera(changed.map(lambda t, at=at: t[at]))
+            changed = Sensor(**{n: t.index_copy(0, at, getattr(part, n)) for n, t in changed.__dict__.items()})
+        return changed
+
+
+Drawn = Operator | Split
+
+
+# -- the registry -------------------------------------------------------------------------------------------------------
+
+K = TypeVar("K", bound=type[Operator])
+
+
+def register(name: str) -> Callable[[K], K]:
+    """Class decorator that gives an operator its name in recipes.
+
+    Raises:
+        RecipeError: if the name is taken by another operator.
+    """
+
+    def add(kind: K) -> K:
+        taken = Operator.named.get(name)
+        if taken is not None and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise RecipeError(f"two operators are called {name!r}: {taken.__module__}.{taken.__qualname__} and {kind.__module__}.{kind.__qualname__}")
+        kind.op = name
+        Operator.named[name] = kind
+        return kind
+
+    return add
+
+
+def load_operators() -> dict[str, type[Operator]]:
+    """All operators: imports every module of the entry-point group, ours and third parties', once."""
+    from importlib.metadata import entry_points
+
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        entry.load()
+    return Operator.named
+
+
+def operator(name: str) -> type[Operator]:
+    """The operator class of that name.
+
+    Raises:
+        RecipeError: if there is none; the nearest name is given.
+    """
+    return Operator.named[name] if name in Operator.named else find(name, load_operators(), "operator")
+
+
+# -- drawing ------------------------------------------------------------------------------------------------------------
+
+
+def _map(value: Any, f: Callable[[Any], Any]) -> Any:
+    """``value`` with ``f`` applied to each leaf; models and tuples are rebuilt unchecked."""
+    if isinstance(value, BaseModel):
+        return value.model_construct(**{n: _map(v, f) for n, v in value.__dict__.items()})
+    if isinstance(value, tuple):
+        return tuple(_map(v, f) for v in cast("tuple[Any, ...]", value))
+    return f(value)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Each leaf of a model with its path, priors as leaves."""
+    if isinstance(value, BaseModel):
+        items: Any = value.__dict__.items()
+    elif isinstance(value, tuple):
+        items = enumerate(cast("tuple[Any, ...]", value))
+    else:
+        yield path, value
+        return
+    for name, inner in items:
+        yield from leaves(inner, (*path, name))
+
+
+def stacked(value: Any) -> bool:
+    """Whether any field holds an array, one value for each of n rows."""
+    return any(isinstance(v, np.ndarray | Split) for _, v in leaves(value))
+
+
+def fill(value: Any, key: Key, own: bool | None = None) -> Any:
+    """``value`` with its priors drawn at ``key``; ``own`` restricts it to seeds (True) or to all others (False)."""
+    if isinstance(value, Prior):
+        if own is not None and value.own is not own:
+            return value
+        drawn = value.draw(key)
+        return fill(drawn, key, own) if isinstance(drawn, BaseModel | tuple) else drawn
+    if isinstance(value, Operator):
+        return value.draw(key, own=own)
+    if isinstance(value, BaseModel):
+        return value.model_construct(**{n: fill(v, key.at(n), own) for n, v in value.__dict__.items()})
+    if isinstance(value, tuple):
+        return tuple(fill(v, key.at(i), own) for i, v in enumerate(cast("tuple[Any, ...]", value)))
+    return value
+
+
+def settle(op: Operator, key: Key, own: bool | None = None) -> Operator:
+    """The validated record of ``op`` at one address."""
+    fields = {n: fill(v, key.at(n), own) for n, v in op.__dict__.items()}
+    return type(op).model_validate(fields)
+
+
+def stack(op: Operator, keys: Key, own: bool | None = None) -> Drawn:
+    """The stacked operator at n addresses, split only where rows choose different structures."""
+    found = next(((p, v) for p, v in leaves(op) if isinstance(v, Choice) and not v.numeric and own is not True), None)
+    if found is None:
+        return cast(Drawn, op.model_construct(**{n: fill(v, keys.at(n), own) for n, v in op.__dict__.items()}))
+    path, choice = found
+    pick = choice.index(keys.at(*path))
+    parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
+    return Split(tuple((rows, put(op, path, value).draw(keys[rows], own=own)) for rows, value in parts if len(rows)))
+
+
+def put(value: Any, path: Sequence[Any], new: Any) -> Any:
+    """``value`` with the leaf at ``path`` replaced, unchecked."""
+    if not path:
+        return new
+    head, *rest = path
+    if isinstance(value, tuple):
+        items = list(cast("tuple[Any, ...]", value))
+        items[head] = put(items[head], rest, new)
+        return tuple(items)
+    return value.model_construct(**{**value.__dict__, head: put(getattr(value, head), rest, new)})
+
+
+# -- groups of rows -----------------------------------------------------------------------------------------------------
+
+
+def subset(group: Group, at: Rows) -> Group:
+    """Some rows of a group, by place within it."""
+    if len(at) == len(group.rows):
+        return group
+    index = torch.from_numpy(at).to(group.frame.data.device)
+    return Group(group.rows[at], group.frame.map(lambda t: t[index]))
+
+
+def merge(groups: Sequence[Group]) -> list[Group]:
+    """Groups that agree in all but their rows, joined in row order."""
+    alike: dict[Any, list[Group]] = {}
+    for g in groups:
+        f = g.frame
+        key = (f.data.shape[1:], f.space, f.grid, f.noise is None, tuple(sorted((k, v.shape[1:]) for k, v in f.aux.items())))
+        alike.setdefault(key, []).append(g)
+    return [_join(gs) if len(gs) > 1 else gs[0] for gs in alike.values()]
+
+
+def _join(groups: list[Group]) -> Group:
+    rows = np.concatenate([g.rows for g in groups])
+    order = np.argsort(rows)
+    index = torch.from_numpy(order)
+    frames = [g.frame for g in groups]
+
+    def cat(pick: Callable[[Frame], Tensor]) -> Tensor:
+        return torch.cat([pick(f) for f in frames])[index]
+
+    names = sorted({n for f in frames for n in f.notes})
+    nothing = [torch.full((len(f),), float("nan")) for f in frames]
+    first = frames[0]
+    joined = replace(
+        first,
+        data=cat(lambda f: f.data),
+        sensor=Sensor(**{n: cat(lambda f, n=n: getattr(f.sensor, n)) for n in first.sensor.__dict__}),
+        origin=cat(lambda f: f.origin),
+        field=cat(lambda f: f.field),
+        noise=None if first.noise is None else cat(lambda f: cast(Tensor, f.noise)),
+        aux={k: cat(lambda f, k=k: f.aux[k]) for k in first.aux},
+        reference=first.reference and _join([Group(g.rows, cast(Frame, g.frame.reference)) for g in groups]).frame,
+        notes={n: torch.cat([f.notes.get(n, none) for f, none in zip(frames, nothing, strict=True)])[index] for n in names},
+    )
+    return Group(rows[order], joined)
+
+
+def _agreeing(group: Group, at: Rows, fields: list[Any]) -> list[tuple[Group, Rows]]:
+    """The group split so that rows of a part agree in ``fields``."""
+    varying = [f for f in fields if isinstance(f, np.ndarray)]
+    if not varying:
+        return [(group, at)]
+    _, which = np.unique(np.stack([f[at] for f in varying]), axis=1, return_inverse=True)
+    parts = [np.flatnonzero(which == k) for k in range(int(which.max()) + 1)]
+    return [(subset(group, p), at[p]) for p in parts]
+
+
+def column(value: Any, like: Tensor) -> Tensor:
+    """A field as a tensor that multiplies (b, c, h, w): ``(b, 1, 1, 1)``, ``(b, c, 1, 1)``, or one number."""
+    t = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return t.reshape(*t.shape, *(1,) * (4 - t.ndim)) if t.ndim else t

@@ -1,0 +1,123 @@
+"""Patches: the one operator of a path that turns a photo into rows.
+
+What stands before it runs once a photo, what stands behind it on blocks of rows. A subclass says in ``places`` where
+the rectangles lie; they become the fields ``top`` and ``left`` of the drawn operator, so that a replay never looks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from degrade.recipe.errors import PhotoError, RecipeError
+from degrade.recipe.frame import Frame, Grid, Space
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Drawn, Operator, Rows, Spec
+
+ABSENT = -1  #: ``top`` and ``left`` of a row that could not be placed
+TRIES = 64  #: rectangles tried for a row before it is given up
+
+
+class Patches(Operator):
+    """Base of crops: ``per_photo`` rectangles of one size, each with a margin for the operators behind it."""
+
+    accepts: ClassVar[frozenset[Space]] = frozenset(Space)
+
+    size: int = Field(description="side of a patch [pixels]", ge=1)
+    margin: int = Field(32, description="what is cut around it for operators that look beyond a pixel [pixels], even", ge=0)
+    per_photo: int = Field(256, description="rows of each photo, at most", ge=1)
+    max_clipped: float = Field(0.02, description="largest share of a patch that may be clipped in the photo", ge=0, le=1)
+    border: int = Field(0, description="pixels at the photo's edge that no patch may touch; set by the recipe", ge=0)
+    on: str | None = Field(None, description="plane whose picture it looks at; the first that has this crop by default")
+    top: Any = Field(None, description="first row of each rectangle, found when drawn [photo pixels]")
+    left: Any = Field(None, description="first column of each rectangle, found when drawn [photo pixels]")
+
+    @field_validator("margin")
+    @classmethod
+    def _even(cls, margin: int) -> int:
+        if margin % 2:
+            raise ValueError(f"margin must be even, got {margin}")
+        return margin
+
+    def plan(self, spec: Spec) -> Spec:
+        self.check_space(spec)
+        if spec.size is not None:
+            raise RecipeError(f"{self.op}: the path has already been cropped; a path has exactly one crop")
+        return Spec(spec.space, spec.channels, (self.size, self.size), Grid(), spec.digital)
+
+    def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
+        """Rows and columns of n rectangles, in ``room`` places each way; ABSENT where there is none."""
+        raise NotImplementedError
+
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+        if self.top is not None:
+            return self
+        if frame is None:
+            raise RecipeError(f"{self.op} looks at the photo: give draw(key, frame)")
+        step = self.step(frame)
+        edge = _even(self.margin + self.border, step)
+        height, width = frame.size
+        if min(height, width) < self.size + 2 * edge:
+            need = self.size + 2 * edge
+            raise PhotoError(
+                f"the photo has {height} x {width} pixels here; patches of {self.size} with a margin of {edge} need {need} x {need}: "
+                "use a smaller size, margin or shrink"
+            )
+        room = tuple((n - self.size - 2 * edge) // step + 1 for n in (height, width))
+        top, left = self.places(key if key.many else Key(key.word[None]), cast("tuple[int, int]", room), frame)
+        placed = top != ABSENT
+        top, left = (np.where(placed, edge + step * v, ABSENT) for v in (top, left))
+        if not key.many:
+            top, left = int(top[0]), int(left[0])
+        return cast(Self, self.model_construct(**{**self.__dict__, "top": top, "left": left}))
+
+    @staticmethod
+    def step(frame: Frame) -> int:
+        """Rectangles start on multiples of this: 2 in LINEAR, so that each patch begins on a whole 2 x 2 of the CFA."""
+        return 2 if frame.space is Space.LINEAR else 1
+
+    def apply(self, frame: Frame) -> Frame:
+        """The rectangles with their whole margin."""
+        return self.cut(frame, self.margin)
+
+    def cut(self, photo: Frame, margin: int) -> Frame:
+        """The drawn rectangles of a photo (b = 1) with ``margin`` pixels around each: (n, c, size + 2 margin, ...)."""
+        top, left = np.atleast_1d(self.top), np.atleast_1d(self.left)
+        n, side = len(top), self.size + 2 * margin
+
+        def patches(t: Tensor) -> Tensor:
+            starts = zip((top - margin).tolist(), (left - margin).tolist(), strict=True)
+            return torch.stack([t[0, :, y : y + side, x : x + side] for y, x in starts])
+
+        def rows(t: Tensor) -> Tensor:
+            return t.expand(n, *t.shape[1:]).contiguous()
+
+        sites = 2 if photo.space is Space.MOSAIC else 1
+        return Frame(
+            data=patches(photo.data),
+            space=photo.space,
+            sensor=photo.sensor.map(rows),
+            grid=Grid(offset=(-float(margin), -float(margin))),
+            origin=self._corner().to(photo.data.device) * sites,
+            field=self.field(photo),
+            noise=None if photo.noise is None else rows(photo.noise),
+            aux={k: patches(v) for k, v in photo.aux.items()},
+        )
+
+    def _corner(self) -> Tensor:
+        return torch.from_numpy(np.stack((np.atleast_1d(self.top), np.atleast_1d(self.left)), axis=1).astype(np.int64))
+
+    def field(self, photo: Frame) -> Tensor:
+        """(n, 2) patch centres (y, x) relative to the optical centre [half diagonals]."""
+        middle = self._corner().to(photo.data.device) + self.size / 2
+        scale, offset = (torch.tensor(v, dtype=torch.float32, device=middle.device) for v in (photo.grid.scale, photo.grid.offset))
+        place = scale * middle - 0.5 + offset
+        return (place - photo.sensor.centre) / photo.sensor.half_diagonal[:, None]
+
+
+def _even(n: int, step: int) -> int:
+    return -(-n // step) * step

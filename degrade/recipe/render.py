@@ -1,0 +1,229 @@
+"""Rendering: one photo through a recipe, block by block.
+
+All rows of the photo are drawn at once, as stacks. Common beginnings of planes are computed once in a block, each
+with just the margin that its planes need. A row is the same whatever block order, worker or device count rendered it,
+because it is always rendered in its own block, on one thread, from its own addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from degrade.recipe.compose import run
+from degrade.recipe.columns import Columns, Values
+from degrade.recipe.errors import PhotoError, find
+from degrade.recipe.frame import Frame, Sensor
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Drawn, Group, Operator, Rows, subset
+from degrade.recipe.patches import ABSENT, Patches
+
+if TYPE_CHECKING:
+    from degrade.recipe.recipe import Path, Recipe
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs torch on one thread: sums and transforms then do not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Rendering:
+    """One photo, opened and drawn.
+
+    Attributes:
+        rows: numbers of the rows that are present, within the photo.
+        sensor: the camera of each present row, one for all its planes.
+        notes: what operators recorded of each present row, filled as blocks are rendered.
+    """
+
+    def __init__(self, recipe: Recipe, photo: Frame, name: str) -> None:
+        self.recipe = recipe
+        self.key = Key(recipe.seed).at(name)
+        if photo.space is not recipe.source.space:
+            raise PhotoError(f"the recipe reads {recipe.source.space.value}, the photo came as {photo.space.value}")
+        self._stages: dict[Path, Frame] = {(): replace(photo, sensor=recipe.sensor(photo.sensor))}
+        with one_thread():
+            crop = recipe.crop.model_copy(update={"border": recipe.border})
+            on = crop.on or next(p for p, path in recipe.paths.items() if recipe.crop_name in path)
+            entering = self._photo_stage(self._before(recipe.paths[on]))
+            patches = self.key.at(np.arange(crop.per_photo))
+            drawn = cast(Patches, crop.draw(patches.at(recipe.crop_name), entering))
+            self.rows: Rows = np.flatnonzero(np.asarray(drawn.top) != ABSENT)
+            self.crop = drawn.take(self.rows)
+            self.keys = patches[self.rows]
+            self.ops = {n: self._drawn(n) for n in self._behind_crop()}
+            n = len(self.rows)
+            self.sensor: Sensor = entering.sensor.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
+            for op in self.ops.values():
+                self.sensor = op.camera(self.sensor)
+        self.notes: dict[str, Values] = {name: np.full(n, np.nan) for name in recipe.notes()}
+
+    # -- once a photo -------------------------------------------------------------------------------------------------
+
+    def _before(self, path: Path) -> Path:
+        return path[: path.index(self.recipe.crop_name)]
+
+    def _behind_crop(self) -> list[str]:
+        crop = self.recipe.crop_name
+        return list(dict.fromkeys(n for p in self.recipe.paths.values() for n in p[p.index(crop) + 1 :]))
+
+    def _photo_stage(self, path: Path) -> Frame:
+        if path not in self._stages:
+            op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1])))
+            self._stages[path] = op.apply(self._photo_stage(path[:-1]))
+        return self._stages[path]
+
+    def _drawn(self, name: str) -> Drawn:
+        op = self.recipe.operators[name]
+        if op.per == "photo":
+            op = cast(Operator, op.draw(self.key.at(name), own=False))
+            return op.draw(self.keys.at(name), own=True)
+        return op.draw(self.keys.at(name))
+
+    def columns(self) -> Columns:
+        """The draws of the present rows, with where they lie and what was noted."""
+        columns = self.recipe.columns(self.keys, self.key)
+        columns.values |= self.notes
+        return columns
+
+    @property
+    def places(self) -> dict[str, Values]:
+        """Top and left of each present row [photo pixels], and its place in the field (y, x) [half diagonals]."""
+        field = self._field(np.arange(len(self.rows)))
+        top, left = np.asarray(self.crop.top), np.asarray(self.crop.left)
+        return {"crop_top": top, "crop_left": left, "field_y": field[:, 0].numpy(), "field_x": field[:, 1].numpy()}
+
+    def _field(self, at: Rows) -> Tensor:
+        if self.recipe.source.field == "unknown":
+            # evenly over the disc of the image circle
+            radius, turn = (self.keys[at].at("field", n).unit() for n in ("radius", "turn"))
+            place = np.sqrt(radius)[:, None] * np.stack((np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)), axis=1)
+            return torch.from_numpy(place.astype(np.float32))
+        crop = self.crop.take(at)
+        photo = self._photo_stage(self._before(next(iter(self.recipe.paths.values()))))
+        return crop.field(photo).cpu()
+
+    # -- blocks of rows -----------------------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[Rows]:
+        """Places (in ``rows``) of the present rows of each block, in order; blocks without rows are left out."""
+        which = self.rows // self.recipe.block
+        for k in np.unique(which):
+            yield np.flatnonzero(which == k)
+
+    def block(self, at: Rows, planes: Sequence[str] | None = None) -> dict[str, Frame]:
+        """Renders the present rows ``at`` (one of `blocks`) in the planes asked for."""
+        with one_thread():
+            block = _Block(self, at)
+            return {name: block.plane(name) for name in planes or self.recipe.stored}
+
+    def frames(self, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None) -> dict[str, Frame]:
+        """The rows asked for, by plane; each is rendered in its own whole block.
+
+        Raises:
+            IndexError: for a row that the photo does not have.
+        """
+        for name in planes or ():
+            find(name, self.recipe.planes, "plane")
+        wanted = self.rows if rows is None else np.asarray(rows, np.int64)
+        missing = wanted[~np.isin(wanted, self.rows)]
+        if len(missing):
+            raise IndexError(f"row {missing[0]} of the photo is absent; present are {len(self.rows)} of {self.recipe.crop.per_photo}")
+        need = np.searchsorted(self.rows, wanted)
+        parts = [(at, self.block(at, planes)) for at in self.blocks() if np.isin(need, at).any()]
+        place = np.concatenate([at for at, _ in parts])
+        index = torch.from_numpy(np.argsort(place)[np.searchsorted(np.sort(place), need)])
+        return {name: _concatenated([frames[name] for _, frames in parts], index) for name in parts[0][1]}
+
+
+def _concatenated(frames: list[Frame], index: Tensor) -> Frame:
+    first = frames[0]
+    sensor = Sensor(**{n: torch.cat([getattr(f.sensor, n) for f in frames])[index] for n in first.sensor.__dict__})
+    return replace(
+        first,
+        data=torch.cat([f.data for f in frames])[index],
+        sensor=sensor,
+        origin=torch.cat([f.origin for f in frames])[index],
+        field=torch.cat([f.field for f in frames])[index],
+        noise=None if first.noise is None else torch.cat([cast(Tensor, f.noise) for f in frames])[index],
+        aux={k: torch.cat([f.aux[k] for f in frames])[index] for k in first.aux},
+        notes={},
+    )
+
+
+class _Block:
+    """The rows of one block: every beginning of a path is rendered once and kept."""
+
+    def __init__(self, photo: Rendering, at: Rows) -> None:
+        self.photo, self.recipe, self.at = photo, photo.recipe, at
+        self.sensor = photo.sensor.map(lambda t: t[torch.from_numpy(at).to(t.device)])
+        self.crop = photo.crop.take(at)
+        self.done: dict[Path, list[Group]] = {}
+
+    def plane(self, name: str) -> Frame:
+        groups = self._beginning(self.recipe.paths[name])
+        if len(groups) > 1:
+            sizes = sorted({"x".join(map(str, g.frame.data.shape[1:])) for g in groups})
+            raise ValueError(f"plane {name!r}: rows end in different sizes ({', '.join(sizes)}); end the path with a resize to one size")
+        return groups[0].frame
+
+    def _beginning(self, path: Path) -> list[Group]:
+        """The rows after this beginning of a path, with the margin that its planes need."""
+        if path not in self.done:
+            self.done[path] = self._cut(path) if path[-1] == self.recipe.crop_name else self._step(path)
+        return self.done[path]
+
+    def _cut(self, path: Path) -> list[Group]:
+        margin = self.recipe.margins[path]
+        frame = self.crop.cut(self.photo._photo_stage(path[:-1]), margin)
+        frame = replace(frame, sensor=self.sensor, field=self.photo._field(self.at).to(frame.data.device))
+        return [Group(np.arange(len(self.at)), frame)]
+
+    def _step(self, path: Path) -> list[Group]:
+        name, before = path[-1], path[:-1]
+        plane = next(p for p, whole in self.recipe.paths.items() if whole[: len(path)] == path)
+        spec = self.recipe._at(plane, len(before))
+        after = self.recipe.margins[path]
+        enter = self.recipe.operators[name].needs(spec, after)
+        groups = _trimmed(self._beginning(before), self.recipe.margins[before] - enter)
+        asked = getattr(self.recipe.operators[name], "reference", None)
+        if asked is not None:
+            whole = self.recipe.paths[asked]
+            stem = whole[: whole.index(name)]
+            theirs = _trimmed(self._beginning(stem), self.recipe.margins[stem] - enter)
+            groups = [g for mine in groups for g in _with_reference(mine, theirs)]
+        groups = run(self.photo.ops[name], groups, np.arange(len(self.at)), self.at)
+        ratio = self.recipe._at(plane, len(path)).grid.scale[0] / spec.grid.scale[0]
+        groups = _trimmed(groups, round(enter / ratio) - after)
+        return [self._noted(name, g) for g in groups]
+
+    def _noted(self, name: str, group: Group) -> Group:
+        for note, values in group.frame.notes.items():
+            self.photo.notes[f"{name}.{note}"][self.at[group.rows]] = values.cpu().numpy()
+        return Group(group.rows, replace(group.frame, notes={}, reference=None))
+
+
+def _trimmed(groups: list[Group], pixels: int) -> list[Group]:
+    return groups if pixels == 0 else [Group(g.rows, g.frame.trim(pixels)) for g in groups]
+
+
+def _with_reference(mine: Group, theirs: list[Group]) -> Iterator[Group]:
+    """``mine`` with the same rows of the other plane as its reference, split as that one is."""
+    for other in theirs:
+        at = np.flatnonzero(np.isin(mine.rows, other.rows))
+        if len(at):
+            part = subset(mine, at)
+            place = np.searchsorted(other.rows, part.rows)
+            yield Group(part.rows, replace(part.frame, reference=subset(other, place).frame))

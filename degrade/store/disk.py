@@ -1,0 +1,147 @@
+"""Files that are whole or not there: temporary name, fsync, rename; and one sentence when the disk will not.
+
+Everything that passes away lies in ``<store>/.degrade/build``: temporary files, records of finished shards. When the
+store is finished the folder is removed in one go, so that nothing stray can stay behind. ``.degrade`` itself is a
+Zarr group (its attributes are the list of files), so that other readers do not stumble over it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BUILD = Path(".degrade", "build")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.ENOSYS)
+
+
+class StoreError(RuntimeError):
+    """Something about a store that its user can put right; the message is one sentence."""
+
+
+def digest(data: bytes) -> str:
+    """BLAKE2b of some bytes, 64 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def digest_file(path: Path, seen: Callable[[int], object] | None = None) -> str:
+    """BLAKE2b of a file; ``seen`` hears of every piece of it [byte]."""
+    total = hashlib.blake2b(digest_size=32)
+    with open(path, "rb", buffering=0) as file:
+        piece = memoryview(bytearray(1 << 20))
+        while n := file.readinto(piece):
+            total.update(piece[:n])
+            if seen:
+                seen(n)
+    return total.hexdigest()
+
+
+def sync_path(path: Path) -> None:
+    """Makes a file's content, or the names in a folder, last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def explained(store: Path, doing: str) -> Generator[None]:
+    """Turns an OSError into one sentence: what, where, what to do.
+
+    Raises:
+        StoreError: in place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            free = f"{shutil.disk_usage(store).free / 1e6:.0f} MB free" if store.exists() else "no such folder"
+            raise StoreError(
+                f"the disk is full ({free}, or a quota or limit on file size) while {doing} in {store}: "
+                "make room and run the same command again, it continues"
+            ) from error
+        raise StoreError(f"could not go on {doing} in {store}: {error.strerror or error} ({error.filename})") from error
+
+
+def temporary(store: Path) -> Path:
+    """A name that nobody else uses, in the store's own folder for what passes away."""
+    return store / BUILD / f"tmp-{secrets.token_hex(8)}"
+
+
+def place(temp: Path, target: Path) -> None:
+    """Gives a written and synced temporary file its name."""
+    os.replace(temp, target)
+    sync_path(target.parent)
+
+
+def write_file(store: Path, target: Path, *parts: bytes, sync: bool = True) -> None:
+    """Writes a file whole or not at all.
+
+    Args:
+        sync: wait until it is on the disk; without it the caller syncs later.
+    """
+    temp = temporary(store)
+    try:
+        with open(temp, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        if sync:
+            place(temp, target)
+        else:
+            os.replace(temp, target)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def contiguous(array: NDArray[Any]) -> NDArray[Any]:
+    """The array as one little-endian C block."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+@contextmanager
+def locked(store: str | Path) -> Generator[Path]:
+    """Holds a store against a second build, and makes its folder. Nothing stays behind, not even after kill -9.
+
+    The lock is ``flock`` on the folder itself. Where a file system has no such locks the build goes on without: two
+    builds of one recipe write the same bytes, and a file is replaced whole.
+
+    Raises:
+        StoreError: if another process holds it, or the folder cannot be made.
+    """
+    path = Path(store)
+    with explained(path, "making the folder"):
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"another process is building {path}: wait for it, or stop it, or choose another --out"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        try:
+            yield path
+        finally:
+            with suppress(OSError):
+                path.rmdir()  # only a folder that nothing was put into
+    finally:
+        os.close(handle)

@@ -1,0 +1,53 @@
+"""From frames to what a store keeps: DN with the black level kept, 8-bit DISPLAY, or float32 as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from degrade.operators.sensor import levels
+from degrade.recipe.frame import Frame, Space
+from degrade.recipe.recipe import Recipe
+from degrade.store.layout import Column, PlaneLayout
+
+
+def planes_of(recipe: Recipe) -> tuple[PlaneLayout, ...]:
+    """How each stored plane of a recipe lies on disk.
+
+    >>> planes_of(Recipe.load("residual-maps"))[0]
+    PlaneLayout(name='clean', channels=4, height=64, width=64, dtype='uint16', space='mosaic')
+    """
+    return tuple(_plane(recipe, name) for name in recipe.stored)
+
+
+def _plane(recipe: Recipe, name: str) -> PlaneLayout:
+    spec, plane = recipe.specs[name], recipe.planes[name]
+    assert spec.size is not None  # a path has a crop
+    edge = round(recipe.crop.margin / spec.grid.scale[0]) if plane.margin == "keep" else 0
+    levels = "uint8" if spec.space is Space.DISPLAY else "uint16"
+    dtype = plane.dtype or (levels if spec.digital else "float32")
+    height, width = (n + 2 * edge for n in spec.size)
+    return PlaneLayout(name, spec.channels, height, width, dtype, spec.space.value)
+
+
+def columns_of(recipe: Recipe) -> tuple[Column, ...]:
+    """The columns of a recipe's store: draws, notes, place, and the levels of each row."""
+    draws = recipe.columns()
+    codes = {n: "int8" if len(names) < 128 else "int32" for n, names in draws.labels.items()}
+    facts = [Column(n, "int32", unit="pixel") for n in ("crop_top", "crop_left")]
+    facts += [Column(n, "float32", unit="half diagonal") for n in ("field_y", "field_x")]
+    facts += [Column(n, "float32", unit="DN") for n in ("black", "white")] + [Column("iso", "float32")]
+    drawn = [Column(n, codes.get(n, "float64"), draws.labels.get(n)) for n in draws.values]
+    return (*drawn, *(Column(n, "float32") for n in recipe.notes()), *facts)
+
+
+def encode(frame: Frame, plane: PlaneLayout) -> NDArray[Any]:
+    """The rows of a frame as the store keeps them: (n, c, h, w) of the plane's dtype."""
+    if plane.dtype == "float32":
+        return frame.data.cpu().numpy()
+    black, full = levels(frame)
+    dn = torch.round(torch.addcmul(black, frame.data, full))
+    return dn.cpu().numpy().astype(np.dtype(plane.dtype))

@@ -1,0 +1,74 @@
+"""What a store hands out: its photo table, and single rows whose planes are read when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from degrade.store.layout import unknown
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from degrade.store.read import PatchStore
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photo table; entry i is photo i."""
+
+    keys: tuple[str, ...]
+    digests: tuple[str, ...]
+    reasons: tuple[str, ...]  #: why a photo is quarantined; empty when it is not
+    rows: NDArray[np.int32]  #: rows present
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def quarantined(self) -> dict[str, str]:
+        """Key and reason of the photos that are."""
+        return {k: r for k, r in zip(self.keys, self.reasons, strict=True) if r}
+
+
+class Lazy(Mapping[str, NDArray[Any]]):
+    """Arrays by name, read when first asked for."""
+
+    def __init__(self, kind: str, names: Iterable[str], load: Callable[[str], NDArray[Any]]) -> None:
+        self._kind, self._names, self._load = kind, tuple(names), load
+        self._have: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._have:
+            if name not in self._names:
+                raise unknown(self._kind, name, self._names)
+            self._have[name] = self._load(name)
+        return self._have[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row: patch ``patch`` of photo ``photo``."""
+
+    index: int
+    photo: str  #: key
+    patch: int
+    planes: Mapping[str, NDArray[Any]] = field(repr=False)  #: (c, h, w) normalised float32, read when asked for
+    draws: dict[str, float | int | bool | str | None]  #: None where nothing was drawn
+    store: PatchStore = field(repr=False)
+
+    def show(self) -> Image:
+        """The planes side by side, their differences, the draws, as a picture."""
+        from degrade.look import sheet
+
+        return sheet.row_sheet(self.store, [self.index])

@@ -1,0 +1,66 @@
+"""What all tests share: one torch thread, reproducible hypothesis, the folder of real camera files, one demo."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)  # parallelism is tasks; and results are then the same on every machine
+
+settings.register_profile(
+    "house", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", deadline=None, max_examples=1000, database=None)  # --hypothesis-profile=explore
+settings.load_profile("house")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real camera files; a test that asks for it is skipped where there is none."""
+    named = os.environ.get("DEGRADE_SAMPLES")
+    if not named:
+        pytest.skip("needs real camera files: set DEGRADE_SAMPLES to their folder")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.fail(f"DEGRADE_SAMPLES is {named!r}, which is not a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Path:
+    """The installed command ``degrade``."""
+    return Path(sys.executable).with_name("degrade")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, command: Path) -> Path:
+    """The folder that ``degrade demo`` makes, made once in a run of the tests, whatever the number of workers.
+
+    Copy it before changing anything in it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "made-once"
+    with FileLock(shared / "made-once.lock"):
+        if not (folder / "whole").exists():
+            folder.mkdir(exist_ok=True)
+            done = subprocess.run([command, "demo"], cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "whole").touch()
+    return folder / "demo"
