@@ -120,12 +120,12 @@ def difference(signal: Tensor, gain: float) -> NDArray[np.uint8]:
 
 
 def difference_gain(signals: Sequence[Tensor]) -> float:
-    """The gain 1, 2, 5, 10, 20 ... that lets nearly all of several signed signals fill the range; 1 if all are zero.
+    """The gain 1, 2, 5, 10, 20 ... that lets 95% of several signed signals fit the range; 1 if all are zero.
 
     >>> difference_gain([torch.full((1, 3, 2, 2), 0.004)]), difference_gain([torch.zeros(1)])
     (100.0, 1.0)
     """
-    largest = max((_quantile(s.abs(), 0.98) for s in signals), default=0.0)
+    largest = max((_quantile(s.abs(), 0.95) for s in signals), default=0.0)
     if not largest > 0:
         return 1.0
     free = 0.5 / largest

@@ -92,10 +92,10 @@ def flat(draws: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 
 def write(value: Any) -> str | None:
-    """A value as people write it, numbers with three significant digits; None for what says nothing.
+    """A value as people write it: three significant digits, whole numbers in full; None for what says nothing.
 
-    >>> [write(v) for v in (1.23456e-5, 12345.6, 1.0, 1600, True, "airy", (0.6, 0.54), float("nan"))]
-    ['1.23e-5', '12346', '1', '1600', 'yes', 'airy', '0.6, 0.54', None]
+    >>> [write(v) for v in (1.23456e-5, 12345.6, 1.0, 2.0**52, True, "airy", (0.6, 0.54), float("nan"))]
+    ['1.23e-5', '12346', '1', '4503599627370496', 'yes', 'airy', '0.6, 0.54', None]
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -107,6 +107,8 @@ def write(value: Any) -> str | None:
     if isinstance(value, Integral) or not isinstance(value, Real):
         return str(value)
     number = float(value)
+    if number.is_integer() and abs(number) < 2**53:
+        return str(int(number))
     if 1000 <= abs(number) < 1e6:
         return f"{number:.0f}"
     mantissa, _, exponent = f"{number:.3g}".partition("e")

@@ -8,7 +8,7 @@ all differences one gain, both stated, so that what looks different is different
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,7 +54,7 @@ class StoreLike(Protocol):
     """What a sheet asks of a store; units of draws are taken from ``layout.columns`` where a store has them."""
 
     @property
-    def rows(self) -> Iterable[Any]: ...
+    def rows(self) -> Any: ...  # numbers of the rows present
     @property
     def planes(self) -> Mapping[str, PlaneLike]: ...
     def row(self, index: int, /) -> RowLike: ...

@@ -28,9 +28,9 @@ def write_dng(
     mosaic: NDArray[np.uint16],
     *,
     phase: str = "RGGB",
-    black: int | Sequence[int] = 0,
-    white: int = 65535,
-    iso: int | None = None,
+    black: float | Sequence[float] = 0,
+    white: float = 65535,
+    iso: float | None = None,
     exposure: float | None = None,
     white_balance: Sequence[float] = (1.0, 1.0, 1.0),
     matrix: Sequence[Sequence[float]] | None = None,
@@ -45,8 +45,8 @@ def write_dng(
         path: the file; an existing one is replaced.
         mosaic: (h, w) uint16 photosites [DN], at least 22 x 22: LibRaw opens nothing smaller.
         phase: colours of the first two rows (of the active area), ``RGGB``, ``GRBG``, ``GBRG`` or ``BGGR``.
-        black: black level, one number or four for R G1 G2 B [DN, 0 to 65535].
-        white: saturation level [DN, 1 to 65535].
+        black: black level, one whole number or four for R G1 G2 B [DN, 0 to 65535].
+        white: saturation level, a whole number above black [DN, up to 65535].
         iso: ISO speed; written in the main directory, where LibRaw does not look but `raw_facts` does.
         exposure: exposure time [s].
         white_balance: gains for R G B that make grey equal, above 0.
@@ -85,13 +85,13 @@ def write_dng(
     tag(50707, _BYTE, 1, 1, 0, 0)
     tag(50710, _BYTE, 0, 1, 2)
     tag(50711, _SHORT, 1)
-    blacks = [black] * 4 if isinstance(black, int) else list(black)
+    blacks = list(black) if isinstance(black, Sequence) else [black] * 4
     if len(blacks) != 4 or any(b != int(b) or not 0 <= b < 65536 for b in blacks):
         raise ValueError(f"black must be a whole number or four of them for R G1 G2 B, 0 to 65535, got {black}")
     if white != int(white) or not max(blacks) < white < 65536:
         raise ValueError(f"white must be a whole number above black and at most 65535, got {white} (black {black})")
     tag(50713, _SHORT, 2, 2)
-    tag(50714, _SHORT, *(int(b) for b in _pattern(phase, blacks)))
+    tag(50714, _SHORT, *_pattern(phase, [int(b) for b in blacks]))
     tag(50717, _LONG, int(white))
     if len(white_balance) != 3 or min(white_balance) <= 0:
         raise ValueError(f"white_balance must be three gains above 0, got {list(white_balance)}")

@@ -1,7 +1,3 @@
-"""The one error of this room: a photo that cannot be used, so that a build can set it aside and go on."""
+"""The one error of this room."""
 
-from __future__ import annotations
-
-
-class PhotoError(ValueError):
-    """A photo that cannot be used; the message is one sentence: what is wrong, with which file, what to do."""
+from degrade.recipe.errors import PhotoError as PhotoError

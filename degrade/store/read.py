@@ -161,7 +161,7 @@ class PatchStore:
             out[:] = self._ordinary(plane, rows)
             return
         shards = rows // per_shard
-        cuts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(rows)]
+        cuts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(rows)] if len(rows) else []
         for a, b in pairwise(cuts):
             shard = int(shards[a])
             block = self._shard(plane, shard)

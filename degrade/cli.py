@@ -1,0 +1,186 @@
+"""The command line: one thin function a command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from degrade.recipe.errors import PhotoError, RecipeError
+from degrade.recipe.recipe import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="RAW photographs into physically true, aligned training pairs.",
+)
+console = Console()
+StorePath = Annotated[Path, typer.Argument(help="The store, a .zarr folder.", show_default=False)]
+
+
+@app.command()
+def build(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a shipped pipeline such as residual-maps.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="The folder of photographs.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Where the store goes.", show_default=False)],
+    workers: Annotated[int | None, typer.Option(help="Local worker processes; one a core by default.", min=1)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:8786.")] = None,
+    iso: Annotated[float | None, typer.Option(help="ISO of the photos, where they do not tell it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all draws, instead of the recipe's.")] = None,
+) -> None:
+    """Build a store of patches. The same command continues one that was interrupted.
+
+    Exit status: 0 all photos built, 2 some quarantined (`degrade info` says why), 1 nothing useful.
+    """
+    from degrade.build.progress import bar
+    from degrade.build.run import build as run
+
+    chosen = Recipe.load(recipe)
+    if iso is not None:
+        chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
+    if seed is not None:
+        chosen = chosen.changed(seed=seed)
+    report = run(chosen, folder, out, workers=workers, scheduler=scheduler, progress=bar)
+    console.print(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
+    for message, keys in report.warnings.items():
+        console.print(f"[yellow]warning[/] {message} ({len(keys)} photos, such as {keys[0]})", highlight=False)
+    _quarantined(report.quarantined)
+    raise typer.Exit(report.exit_code)
+
+
+def _quarantined(reasons: Any) -> None:
+    for key, reason in list(reasons.items())[:10]:
+        console.print(f"[yellow]quarantined[/] {key}: {reason}", highlight=False)
+    if len(reasons) > 10:
+        console.print(f"... and {len(reasons) - 10} more: `degrade info --json` lists them all")
+
+
+@app.command()
+def info(store: StorePath, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False) -> None:
+    """Say what a store holds: rows, planes, draws, quarantined photos."""
+    from degrade.store.read import PatchStore
+
+    opened = PatchStore(store)
+    facts = opened.info()
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    table = Table(title=str(store), show_header=False, title_justify="left")
+    present, absent = facts["rows"], facts["rows_absent"]
+    table.add_row("rows", f"{present:,} present, {absent:,} absent, {facts['per_photo']} a photo")
+    table.add_row("photos", f"{facts['photos']:,}, of which {len(facts['quarantined'])} quarantined")
+    table.add_row("size", f"{facts['bytes'] / 1e6:,.1f} MB in {facts['shards']} shards")
+    for name, plane in facts["planes"].items():
+        table.add_row(f"plane {name}", f"{'x'.join(map(str, plane['shape']))} {plane['dtype']} {plane['space'].upper()}")
+    table.add_row("columns", ", ".join(facts["columns"]))
+    table.add_row("recipe", f"{facts['recipe_hash']}, seed {facts['seed']}")
+    console.print(table)
+    _quarantined(facts["quarantined"])
+
+
+@app.command()
+def show(
+    store: StorePath,
+    out: Annotated[Path | None, typer.Option(help="The picture; beside the store by default.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Row numbers, such as 3,17,200; spread over the store by default.")] = None,
+    count: Annotated[int, typer.Option(help="How many rows, where none are named.", min=1, max=64)] = 6,
+) -> None:
+    """Write a contact sheet: planes side by side, their differences, the kernel, the draws."""
+    from degrade.look.sheet import contact_sheet
+    from degrade.store.read import PatchStore
+
+    target = out or store.with_name(f"{store.stem}.png")
+    numbers = None if rows is None else _numbers(rows)
+    contact_sheet(PatchStore(store), target, rows=numbers, count=count)
+    console.print(f"{target}: look at it")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"row numbers are whole numbers with commas between them, got {text!r}") from None
+
+
+@app.command()
+def verify(store: StorePath) -> None:
+    """Check every byte of a store against its digests. Exit status 1 if anything is wrong."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from degrade.store.read import PatchStore
+
+    opened = PatchStore(store)
+    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("verify", total=None)
+        problems = opened.verify(lambda done, total: bar.update(task, completed=done, total=total))
+    for problem in problems:
+        console.print(f"[red]wrong[/] {problem}", highlight=False)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"{store}: every byte is as it was written")
+
+
+@app.command()
+def replay(
+    store: StorePath,
+    row: Annotated[int, typer.Argument(help="The row's number.", show_default=False)],
+    photos: Annotated[Path, typer.Option(help="The folder that the store was built from.", show_default=False)],
+) -> None:
+    """Render a row again from its address and compare it with what is stored. Exit status 1 if it differs."""
+    from degrade.store.read import PatchStore
+
+    again = PatchStore(store).replay(row, photos=photos)
+    for name, values in again.planes.items():
+        differ = again.different.get(name, 0)
+        said = "identical" if not differ else f"[red]{differ:,} of {values.size:,} samples differ[/]"
+        console.print(f"row {row}, {name}: {said}", highlight=False)
+    raise typer.Exit(0 if again.identical else 1)
+
+
+@app.command()
+def schema(out: Annotated[Path | None, typer.Option(help="A file; the terminal by default.")] = None) -> None:
+    """Write the JSON Schema of recipe files, for editors and validators."""
+    from degrade.recipe.files import schema as written
+
+    text = json.dumps(written(), indent=1)
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text + "\n", "utf-8")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="The folder for photos, pairs and picture.")] = Path("demo"),
+    workers: Annotated[int | None, typer.Option(help="Local worker processes; one a core by default.", min=1)] = None,
+) -> None:
+    """Make three RAW photographs of real scenes, pairs from them, a check, a picture and a short training."""
+    from degrade.build.demo import demo as run
+    from degrade.build.progress import bar
+
+    raise typer.Exit(run(out, workers=workers, say=lambda text: console.print(text, highlight=False), progress=bar).exit_code)
+
+
+def main() -> None:
+    """Entry point: known errors become one sentence and exit status 1."""
+    from degrade.store.disk import StoreError
+
+    try:
+        app()
+    except (RecipeError, PhotoError, StoreError, OSError, ValueError, LookupError) as wrong:
+        message = wrong.args[0] if isinstance(wrong, KeyError) else wrong
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
