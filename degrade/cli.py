@@ -26,7 +26,9 @@ StorePath = Annotated[Path, typer.Argument(help="The store, a .zarr folder.", sh
 
 @app.command()
 def build(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a shipped pipeline such as residual-maps.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, or a shipped pipeline such as residual-maps.", show_default=False)
+    ],
     folder: Annotated[Path, typer.Argument(help="The folder of photographs.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Where the store goes.", show_default=False)],
     workers: Annotated[int | None, typer.Option(help="Local worker processes; one a core by default.", min=1)] = None,
@@ -62,14 +64,16 @@ def _quarantined(reasons: Any) -> None:
 
 
 @app.command()
-def info(store: StorePath, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False) -> None:
+def info(
+    store: StorePath, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False
+) -> None:
     """Say what a store holds: rows, planes, draws, quarantined photos."""
     from degrade.store.read import PatchStore
 
     opened = PatchStore(store)
     facts = opened.info()
     if as_json:
-        print(json.dumps(facts, indent=1))
+        typer.echo(json.dumps(facts, indent=1))
         return
     table = Table(title=str(store), show_header=False, title_justify="left")
     present, absent = facts["rows"], facts["rows_absent"]
@@ -77,7 +81,9 @@ def info(store: StorePath, as_json: Annotated[bool, typer.Option("--json", help=
     table.add_row("photos", f"{facts['photos']:,}, of which {len(facts['quarantined'])} quarantined")
     table.add_row("size", f"{facts['bytes'] / 1e6:,.1f} MB in {facts['shards']} shards")
     for name, plane in facts["planes"].items():
-        table.add_row(f"plane {name}", f"{'x'.join(map(str, plane['shape']))} {plane['dtype']} {plane['space'].upper()}")
+        table.add_row(
+            f"plane {name}", f"{'x'.join(map(str, plane['shape']))} {plane['dtype']} {plane['space'].upper()}"
+        )
     table.add_row("columns", ", ".join(facts["columns"]))
     table.add_row("recipe", f"{facts['recipe_hash']}, seed {facts['seed']}")
     console.print(table)
@@ -88,7 +94,9 @@ def info(store: StorePath, as_json: Annotated[bool, typer.Option("--json", help=
 def show(
     store: StorePath,
     out: Annotated[Path | None, typer.Option(help="The picture; beside the store by default.")] = None,
-    rows: Annotated[str | None, typer.Option(help="Row numbers, such as 3,17,200; spread over the store by default.")] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Row numbers, such as 3,17,200; spread over the store by default.")
+    ] = None,
     count: Annotated[int, typer.Option(help="How many rows, where none are named.", min=1, max=64)] = 6,
 ) -> None:
     """Write a contact sheet: planes side by side, their differences, the kernel, the draws."""
@@ -150,7 +158,7 @@ def schema(out: Annotated[Path | None, typer.Option(help="A file; the terminal b
 
     text = json.dumps(written(), indent=1)
     if out is None:
-        print(text)
+        typer.echo(text)
     else:
         out.write_text(text + "\n", "utf-8")
 
@@ -161,10 +169,14 @@ def demo(
     workers: Annotated[int | None, typer.Option(help="Local worker processes; one a core by default.", min=1)] = None,
 ) -> None:
     """Make three RAW photographs of real scenes, pairs from them, a check, a picture and a short training."""
-    from degrade.build.demo import demo as run
     from degrade.build.progress import bar
+    from degrade.demo import demo as run
 
-    raise typer.Exit(run(out, workers=workers, say=lambda text: console.print(text, highlight=False), progress=bar).exit_code)
+    raise typer.Exit(
+        run(
+            out, workers=workers, say=lambda text: console.print(text, highlight=False, markup=False), progress=bar
+        ).exit_code
+    )
 
 
 def main() -> None:
@@ -175,10 +187,10 @@ def main() -> None:
         app()
     except (RecipeError, PhotoError, StoreError, OSError, ValueError, LookupError) as wrong:
         message = wrong.args[0] if isinstance(wrong, KeyError) else wrong
-        print(f"error: {message}", file=sys.stderr)
+        typer.echo(f"error: {message}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
+        typer.echo("stopped; the same command continues", err=True)
         sys.exit(130)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ LAYOUT = Layout(
     photos_per_shard=2,
     attributes={"recipe": "{}", "recipe_hash": "abc", "seed": 7},
 )
+SMALL = dataclasses.replace(LAYOUT, planes=LAYOUT.planes[2:], columns=(), photos=4)
 BAD = 3  #: the photo that is quarantined
 SHORT = 5  #: the photo whose crop fills three rows only
 
@@ -79,7 +81,8 @@ def write_shard(store: Path, shard: int, layout: Layout = LAYOUT) -> None:
                 kept = []
             out.skip(layout.per_photo - len(kept))
             facts.append(PhotoFact(f"folder/IMG_{photo}é.dng", f"{photo:032x}", "truncated" if photo == BAD else ""))
-        out.finish(columns(layout.shard_rows(shard)), facts)
+        table = columns(layout.shard_rows(shard))
+        out.finish({c.name: table[c.name] for c in layout.columns}, facts)
 
 
 def build(store: Path, layout: Layout = LAYOUT, backwards: bool = False) -> Path:

@@ -55,7 +55,7 @@ def randomness(source: str) -> Iterator[str]:
             yield f"line {node.lineno}: {name}"
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            for name in set(names) & {"random", "secrets", "numpy.random", "torch.random"}:
+            for name in set(names) & {"random", "numpy.random", "torch.random"}:
                 yield f"line {node.lineno}: import {name}"
 
 

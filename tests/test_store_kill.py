@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,25 +17,34 @@ import stores
 
 from degrade.store.disk import StoreError
 from degrade.store.read import PatchStore
-from degrade.store.write import ShardWriter, create, done_shards, shard_done
+from degrade.store.write import ShardWriter, create, shard_done
 
-# A builder whose process is forked after the imports, so that twenty kills take seconds. Each step on the disk is
-# slowed a little, so that the moments of the kills spread over all of them.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(stores.__file__).parent), *sys.path])}
+
+# Builds in forks of one process that has its imports done, so that a hundred kills take seconds. A line is the store
+# and at which rename to die (-1: never); each rename is slowed, so that kills from outside fall into every step.
 BUILDER = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 import stores
-from degrade.store import disk, finalise, write
 real = os.replace
-def slow(a, b):
-    time.sleep(0.002)
-    real(a, b)
-    time.sleep(0.002)
-os.replace = slow
 for line in sys.stdin:
+    store, step = line.rsplit(" ", 1)
     pid = os.fork()
     if pid == 0:
-        stores.build(Path(sys.argv[1]))
+        count = 0
+        def slow(a, b):
+            global count
+            for after in (False, True):
+                if count == int(step):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+                if int(step) < 0:
+                    time.sleep(0.002)
+                if not after:
+                    real(a, b)
+        os.replace = slow
+        stores.build(Path(store), stores.LAYOUT if int(step) < 0 else stores.SMALL)
         os._exit(0)
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -41,73 +52,62 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def builder(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(stores.__file__).parent), *sys.path])}
-    command = [sys.executable, "-c", BUILDER, str(tmp_path / "killed")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        yield process
+def builder():
+    command = [sys.executable, "-c", BUILDER]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=ENVIRONMENT) as process:
+
+        def begin(store, step=-1) -> int:
+            process.stdin.write(f"{store} {step}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield begin, lambda: int(process.stdout.readline())
         process.stdin.close()
 
 
+def said(store) -> str:
+    """What a reader says of a store: nothing if it is sound."""
+    try:
+        return "; ".join(PatchStore(store).verify())
+    except StoreError as error:
+        return str(error)
+
+
 def test_twenty_kills_change_no_byte(tmp_path, builder):
+    begin, end = builder
     undisturbed = stores.files(stores.build(tmp_path / "calm"))
+    store = tmp_path / "killed"
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
     kills = 0
-    seen = set()
-    for _ in range(200):
-        builder.stdin.write("go\n")
-        builder.stdin.flush()
-        pid = int(builder.stdout.readline())
-        if kills < 20:
-            time.sleep(rng.uniform(0.001, 0.08))
-            os.kill(pid, signal.SIGKILL)
-        code = int(builder.stdout.readline())
-        seen.add(len(done_shards(tmp_path / "killed", stores.LAYOUT)))
-        if code == -signal.SIGKILL:
+    while kills < 20:
+        pid = begin(store)
+        time.sleep(rng.uniform(0.001, 0.08))
+        os.kill(pid, signal.SIGKILL)
+        if end() == -signal.SIGKILL:
             kills += 1
-            try:
-                assert PatchStore(tmp_path / "killed").verify() == []  # never open unless it is all there
-            except StoreError as error:
-                assert "not finished" in str(error) or "no store" in str(error)
-        elif kills >= 20:
-            assert code == 0
-            break
+            assert re.search("^$|not finished|no store", said(store))
         else:  # it was faster than the kill: begin anew
-            assert code == 0
-            assert stores.files(tmp_path / "killed") == undisturbed
-            subprocess.run(["rm", "-r", str(tmp_path / "killed")], check=True)
-    assert kills == 20
-    assert stores.files(tmp_path / "killed") == undisturbed
+            assert stores.files(store) == undisturbed
+            shutil.rmtree(store)
+    begin(store)
+    assert end() == 0
+    assert stores.files(store) == undisturbed
+    assert said(store) == ""
 
 
-def test_killed_after_each_single_step(tmp_path):
-    """The process dies right after (and right before) its n-th rename, for every n."""
-    undisturbed = stores.files(stores.build(tmp_path / "calm"))
-    real, steps = os.replace, 0
-    for n in range(1000):
-        pid = os.fork()
-        if pid == 0:
-            count = 0
-
-            def dies(a, b, n=n):
-                nonlocal count
-                if count == n // 2 and n % 2 == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                real(a, b)
-                if count == n // 2:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                count += 1
-
-            os.replace = dies
-            stores.build(tmp_path / f"s{n}")
-            os._exit(0)
-        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+def test_killed_before_and_after_every_rename(tmp_path, builder):
+    begin, end = builder
+    undisturbed = stores.files(stores.build(tmp_path / "calm", stores.SMALL))
+    deaths = 0
+    while True:
+        store = tmp_path / f"s{deaths}"
+        begin(store, deaths)
+        if end() == 0:
             break
-        steps += 1
-        assert stores.files(stores.build(tmp_path / f"s{n}")) == undisturbed, n
-    assert steps > 60
+        assert re.search("^$|not finished|no store", said(store)), deaths
+        assert stores.files(stores.build(store, stores.SMALL)) == undisturbed, deaths
+        deaths += 1
+    assert deaths >= 50
 
 
 def test_the_same_task_twice_at_once(tmp_path):
@@ -157,9 +157,8 @@ except StoreError as error:
 
 @pytest.mark.parametrize("limit", [100, 1000, 2500])
 def test_a_limit_on_file_size_is_one_sentence_and_the_build_continues(tmp_path, limit):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(stores.__file__).parent), *sys.path])}
     command = [sys.executable, "-c", LIMITED, str(tmp_path / "s"), str(limit)]
-    out = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    out = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert out.stdout.startswith("the disk is full")
     assert "make room and run the same command again" in out.stdout
     assert len(out.stdout.splitlines()) == 1

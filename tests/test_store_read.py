@@ -260,3 +260,9 @@ def test_what_is_no_finished_store_is_refused(tmp_path):
     stores.write_shard(tmp_path / "s", 2)
     with pytest.raises(StoreError, match="not finished, it has 1 of 4 shards: run the same build again"):
         PatchStore(tmp_path / "s")
+
+
+def test_a_row_shows_itself(store):
+    picture = store.row(27).show()
+    assert picture.width > 300
+    assert len(np.unique(np.asarray(picture))) > 50

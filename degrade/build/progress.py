@@ -12,7 +12,9 @@ class Progress(Protocol):
     """What a build tells while it runs."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def start(self, photos: int, done: int, per_photo: int) -> None:
         """``done`` of ``photos`` are built already."""
@@ -25,7 +27,9 @@ class _Quiet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def start(self, photos: int, done: int, per_photo: int) -> None:
@@ -59,7 +63,9 @@ class _Bar(_Quiet):
         self.bar.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.__exit__(kind, error, trace)
 
     def start(self, photos: int, done: int, per_photo: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +112,7 @@ def _refuse_bootstrap() -> None:
         raise SystemExit('build() ran while a worker was starting: call it under `if __name__ == "__main__":`')
 
 
-# -- one worker, or many --------------------------------------------------------------------------------------------------
+# -- one worker, or many ----------------------------------------------------------------------------------------------
 
 
 def _outcomes(
@@ -132,8 +132,8 @@ def _outcomes(
 
 
 @contextmanager
-def _client(count: int, scheduler: str | None, client: Client | None) -> Iterator[Client]:
-    import dask
+def _client(count: int, scheduler: str | None, client: Client | None) -> Generator[Client]:
+    import dask.config
     from distributed import Client, LocalCluster
 
     if client is not None:
@@ -143,14 +143,18 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Iterato
         try:
             connected = Client(scheduler, timeout="10s", set_as_default=False)
         except (OSError, ValueError) as wrong:
-            raise StoreError(f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or check the address") from wrong
+            raise StoreError(
+                f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or check the address"
+            ) from wrong
         with connected:
             yield connected
         return
     quietly: dict[str, Any] = {"distributed.worker.daemon": True, "distributed.scheduler.allowed-failures": 2 * RETRIES}
     with (
         dask.config.set(quietly),
-        LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as cluster,
+        LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address="", silence_logs=50
+        ) as cluster,
         Client(cluster, set_as_default=False) as connected,
     ):
         yield connected

@@ -69,7 +69,9 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
         StoreError: if the disk is full.
     """
     if not Path(task.folder).is_dir():
-        raise FileNotFoundError(f"the worker cannot see the photos in {task.folder}: use a folder that every worker shares")
+        raise FileNotFoundError(
+            f"the worker cannot see the photos in {task.folder}: use a folder that every worker shares"
+        )
     total = Outcome()
     rows = len(task.layout.shard_rows(task.shard))
     columns = {c.name: np.full(rows, c.missing, c.dtype) for c in task.layout.columns}
@@ -77,7 +79,9 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
     with ShardWriter(task.store, task.layout, task.shard) as out, torch.inference_mode():
         for i, photo in enumerate(task.photos):
             start = i * task.layout.per_photo
-            done = _build_photo(task, photo, out, {n: c[start : start + task.layout.per_photo] for n, c in columns.items()})
+            done = _build_photo(
+                task, photo, out, {n: c[start : start + task.layout.per_photo] for n, c in columns.items()}
+            )
             facts.append(PhotoFact(photo.key, photo.fingerprint, done.quarantined.get(photo.key, "")))
             total.add(done)
             if seen is not None:
@@ -107,7 +111,9 @@ def _render(task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArr
     frame = read_photo(path_of(task.folder, photo.key), space=source.space, shrink=source.shrink, iso=source.iso)
     rendering = Rendering(task.recipe, frame, photo.key)
     if not len(rendering.rows):
-        raise PhotoError(f"no patch could be placed: more than {task.recipe.crop.max_clipped:.0%} of each place tried is clipped")
+        raise PhotoError(
+            f"no patch could be placed: more than {task.recipe.crop.max_clipped:.0%} of each place tried is clipped"
+        )
     at = 0
     for block in rendering.blocks():
         frames = rendering.block(block)

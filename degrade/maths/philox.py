@@ -43,7 +43,9 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
     return c0, c1, c2, c3
 
 
-def _words(seed: Tensor, channels: int, start: tuple[int, int], size: tuple[int, int], stream: int) -> tuple[Tensor, int]:
+def _words(
+    seed: Tensor, channels: int, start: tuple[int, int], size: tuple[int, int], stream: int
+) -> tuple[Tensor, int]:
     """(b, c, h, blocks, 4) words that cover the field, and the first column's place in its block of four."""
     (top, left), (height, width) = start, size
     first, last = left // 4, (left + width - 1) // 4
@@ -60,7 +62,9 @@ def _field(blocks: Tensor, skip: int, width: int) -> Tensor:
     return blocks.flatten(-2)[..., skip : skip + width].contiguous()
 
 
-def uniform_field(seed: Tensor, channels: int, start: tuple[int, int], size: tuple[int, int], stream: int = 0) -> Tensor:
+def uniform_field(
+    seed: Tensor, channels: int, start: tuple[int, int], size: tuple[int, int], stream: int = 0
+) -> Tensor:
     """Uniform numbers in (0, 1), float32.
 
     Args:

@@ -42,7 +42,7 @@ def airy_transfer(cutoff: Tensor, size: int) -> Tensor:
 
 
 def aperture_transfer(fill: Tensor, size: int) -> Tensor:
-    """Transfer of a square photosite of side ``fill`` pixels: ``sinc(fill fx) sinc(fill fy)``; shapes as `airy_transfer`."""
+    """Transfer of a square photosite of ``fill`` pixels, ``sinc(fill fx) sinc(fill fy)``; shapes as `airy_transfer`."""
     fy, fx = frequencies((size, size), fill.device)
     w = fill.double()[..., None, None]
     return torch.sinc(w * fy) * torch.sinc(w * fx)

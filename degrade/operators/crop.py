@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from degrade.recipe.frame import Frame
+from degrade.recipe.group import Rows
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Rows, register
+from degrade.recipe.operator import register
 from degrade.recipe.patches import ABSENT, TRIES, Patches
 
 
@@ -33,7 +34,10 @@ class Crop(Patches):
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
         for attempt in range(TRIES):
-            y, x = (np.floor(key[waiting].at(axis, attempt).unit() * n).astype(np.int64) for axis, n in zip(("top", "left"), room, strict=True))
+            y, x = (
+                np.floor(key[waiting].at(axis, attempt).unit() * n).astype(np.int64)
+                for axis, n in zip(("top", "left"), room, strict=True)
+            )
             good = clipped(edge + step * y, edge + step * x) <= self.max_clipped
             top[waiting[good]], left[waiting[good]] = y[good], x[good]
             waiting = waiting[~good]

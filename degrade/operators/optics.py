@@ -26,8 +26,7 @@ class Kernel(Model):
         """The number that shapes it in each row and channel: (b or 1, 3) float64."""
         raise NotImplementedError
 
-    @staticmethod
-    def transfer(values: Tensor, size: int) -> Tensor:
+    def transfer(self, values: Tensor, size: int) -> Tensor:
         """(..., size, size // 2 + 1) float64 for those numbers."""
         raise NotImplementedError
 
@@ -35,19 +34,24 @@ class Kernel(Model):
 def _channels(value: Any) -> Tensor:
     """A field that is a number, n numbers, or a triple of either, as (b or 1, 3)."""
     each = value if isinstance(value, tuple) else (value, value, value)
-    return torch.stack(torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in each)), dim=-1)
+    return torch.stack(
+        torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in each)), dim=-1
+    )
 
 
 class GaussianKernel(Kernel):
     """Gaussian, integrated over pixels."""
 
     psf: Literal["gaussian"] = "gaussian"
-    sigma: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(description="standard deviation [pixels]")
+    sigma: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(
+        description="standard deviation [pixels]"
+    )
 
     def values(self, sensor: Sensor) -> Tensor:
         return _channels(self.sigma)
 
-    transfer = staticmethod(spread.gaussian_transfer)
+    def transfer(self, values: Tensor, size: int) -> Tensor:
+        return spread.gaussian_transfer(values, size)
 
 
 class DiscKernel(Kernel):
@@ -59,7 +63,8 @@ class DiscKernel(Kernel):
     def values(self, sensor: Sensor) -> Tensor:
         return _channels(self.radius)
 
-    transfer = staticmethod(spread.disc_transfer)
+    def transfer(self, values: Tensor, size: int) -> Tensor:
+        return spread.disc_transfer(values, size)
 
 
 class AiryKernel(Kernel):
@@ -72,10 +77,13 @@ class AiryKernel(Kernel):
     def values(self, sensor: Sensor) -> Tensor:
         pitch = sensor.pitch.double().reshape(-1, 1).cpu()
         if not bool(torch.isfinite(pitch).all()):
-            raise RecipeError("psf_blur: an airy kernel needs the pixel pitch: name a camera in `source: {camera: ...}`")
+            raise RecipeError(
+                "psf_blur: an airy kernel needs the pixel pitch: name a camera in `source: {camera: ...}`"
+            )
         return pitch / (_channels(self.wavelength) * _channels(self.f_number))
 
-    transfer = staticmethod(spread.airy_transfer)
+    def transfer(self, values: Tensor, size: int) -> Tensor:
+        return spread.airy_transfer(values, size)
 
 
 class ApertureKernel(Kernel):
@@ -87,7 +95,8 @@ class ApertureKernel(Kernel):
     def values(self, sensor: Sensor) -> Tensor:
         return _channels(self.fill)
 
-    transfer = staticmethod(spread.aperture_transfer)
+    def transfer(self, values: Tensor, size: int) -> Tensor:
+        return spread.aperture_transfer(values, size)
 
 
 AnyKernel = Annotated[GaussianKernel | DiscKernel | AiryKernel | ApertureKernel, Field(discriminator="psf")]
@@ -144,4 +153,6 @@ class PsfBlur(Operator):
         if noise is not None:
             noise = noise * kernel.square().sum((-2, -1))[index][:, None, :]
         data = fourier.filtered(frame.data, spectrum[index])
-        return frame.with_data(data, noise=noise, notes={**frame.notes, "lost": lost[index].amax(-1).expand(len(frame))})
+        return frame.with_data(
+            data, noise=noise, notes={**frame.notes, "lost": lost[index].amax(-1).expand(len(frame))}
+        )

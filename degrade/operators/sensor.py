@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -86,8 +85,12 @@ class SensorNoise(Operator):
     accepts: ClassVar[frozenset[Space]] = RAW
 
     iso: Param[Iso | Literal["photo"]] = Field(description="ISO speed, or `photo` for the photo's own")
-    k1: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(None, description="shot-noise slope, one or R G1 G2 B [DN at ISO 100]")
-    k0: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(None, description="dark variance, one or R G1 G2 B [DN^2 at ISO 100]")
+    k1: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
+        None, description="shot-noise slope, one or R G1 G2 B [DN at ISO 100]"
+    )
+    k0: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
+        None, description="dark variance, one or R G1 G2 B [DN^2 at ISO 100]"
+    )
     reference: str | None = Field(None, description="plane whose signal sets the variance in all planes")
     source: Literal["keep", "subtract", "refuse"] = Field("keep", description="noise that the photo brought along")
     pedestal: bool = Field(True, description="raise black where read noise would reach below 0 DN")
@@ -101,7 +104,9 @@ class SensorNoise(Operator):
         """
         if isinstance(self.iso, str):
             if not bool(torch.isfinite(sensor.iso).all()):
-                raise PhotoError("the photo does not tell its ISO: give it with --iso, or `iso:` in the recipe's source")
+                raise PhotoError(
+                    "the photo does not tell its ISO: give it with --iso, or `iso:` in the recipe's source"
+                )
             return sensor.iso
         return torch.as_tensor(self.iso, dtype=torch.float32, device=sensor.iso.device).expand(len(sensor))
 
@@ -119,7 +124,10 @@ class SensorNoise(Operator):
                 known = known.reshape(-1, 1) if known.ndim == 1 and not isinstance(own, tuple) else known
                 known = known.expand(len(sensor), 4)
             if not bool(torch.isfinite(known).all()):
-                raise PhotoError(f"no noise curve: neither sensor_noise nor a camera nor the photo gives {name}; name a camera, or give k1 and k0")
+                raise PhotoError(
+                    f"no noise curve: neither sensor_noise nor a camera nor the photo gives {name}: "
+                    "name a camera in source:, or give k1 and k0"
+                )
             found.append(known)
         return found[0], found[1]
 
@@ -142,12 +150,17 @@ class SensorNoise(Operator):
         gain = column(self.speed(frame.sensor) / 100, signal)
         shot, read = gain * column(k1, signal) / full, gain * column(k0, signal) / full**2
         target = shot * signal + read
-        return target if self.source == "keep" and judge.noise is None else self._less_source(target, signal, judge.noise)
+        return (
+            target if self.source == "keep" and judge.noise is None else self._less_source(target, signal, judge.noise)
+        )
 
     def _less_source(self, target: Tensor, signal: Tensor, noise: Tensor | None) -> Tensor:
         if noise is None:
             if self.source == "subtract":
-                raise PhotoError("the noise already in the photo is unknown, so it cannot be subtracted: use source: keep, or a photo with NoiseProfile and ISO")
+                raise PhotoError(
+                    "the noise already in the photo is unknown, so it cannot be subtracted: "
+                    "use source: keep, or a photo with NoiseProfile and ISO"
+                )
             return target
         there = noise[:, 0, :, None, None] * signal + noise[:, 1, :, None, None]
         if self.source == "subtract":
@@ -195,8 +208,9 @@ class Quantise(Operator):
     The black level is kept, so noise below black survives. DISPLAY becomes 8 bits.
 
     >>> from degrade import Frame, Sensor, Space
-    >>> raw = Frame(torch.tensor([-0.5, 0.0, 0.12, 9.0]).reshape(1, 4, 1, 1), Space.MOSAIC, Sensor.make(black=4, white=14))
-    >>> (Quantise().apply(raw).data * 10 + 4).flatten().tolist()
+    >>> signal = torch.tensor([-0.5, 0.0, 0.12, 9.0]).reshape(1, 4, 1, 1)
+    >>> raw = Quantise().apply(Frame(signal, Space.MOSAIC, Sensor.make(black=4, white=14)))
+    >>> (raw.data * 10 + 4).flatten().tolist()
     [0.0, 4.0, 5.0, 14.0]
     """
 

@@ -3,7 +3,7 @@
 from degrade.photos.dng import write_dng
 from degrade.photos.errors import PhotoError
 from degrade.photos.facts import RawFacts
-from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS, Photo, find_photos, path_of
+from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS, Photo, find_photos, fingerprint, path_of
 from degrade.photos.image import read_picture
 from degrade.photos.raw import raw_facts, read_raw
 from degrade.photos.read import read_photo
@@ -15,6 +15,7 @@ __all__ = [
     "PhotoError",
     "RawFacts",
     "find_photos",
+    "fingerprint",
     "path_of",
     "raw_facts",
     "read_photo",

@@ -1,3 +1,5 @@
-"""The one error of this room."""
+"""The one error of this room, defined with the other errors so that lower rooms may raise it too."""
 
-from degrade.recipe.errors import PhotoError as PhotoError
+from degrade.recipe.errors import PhotoError
+
+__all__ = ["PhotoError"]

@@ -129,6 +129,11 @@ def _stem(key: str) -> str:
     return os.path.splitext(key)[0]
 
 
+def fingerprint(path: Path) -> str:
+    """BLAKE2b of a file's size and sampled blocks, 32 hexadecimal digits; empty if it cannot be read."""
+    return _fingerprint(path)[1]
+
+
 def _fingerprint(path: Path) -> tuple[int, str]:
     """Size and fingerprint; a file that cannot be read has none, and reading it as a photo will say why."""
     try:

@@ -72,7 +72,7 @@ def read_picture(path: Path, *, space: Space | str, shrink: int | None = None) -
     # One look-up a sample: all 2^bits values are known, and a power for each of 72 million samples is not cheap.
     table = torch.arange(white + 1, dtype=torch.float32) / white
     table = srgb_decode(table) if space is Space.LINEAR else table
-    data = torch.from_numpy(table.numpy()[pixels])[None]
+    data = torch.from_numpy(_looked_up(pixels, table.numpy()))[None]
     aux = {}
     if space is Space.LINEAR:
         full = torch.from_numpy((pixels == white).any(0)).to(torch.float32)
@@ -96,7 +96,16 @@ def _channels_first(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
         return pixels[None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
         raise PhotoError(f"{path} is not one grey or RGB picture, its shape is {pixels.shape}: save it as RGB")
-    return np.ascontiguousarray(np.moveaxis(pixels[..., : 3 if pixels.shape[2] > 2 else 1], -1, 0))
+    return np.moveaxis(pixels[..., : 3 if pixels.shape[2] > 2 else 1], -1, 0)
+
+
+def _looked_up(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``table[pixels]`` by blocks of rows, for numpy makes 8-byte indices of all it is given at once."""
+    out = np.empty(pixels.shape, np.float32)
+    for top in range(0, pixels.shape[1], 64):
+        for channel, to in zip(pixels, out, strict=True):
+            np.take(table, channel[top : top + 64], out=to[top : top + 64], mode="clip")
+    return out
 
 
 def _decoded(path: Path) -> NDArray[Any]:

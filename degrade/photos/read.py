@@ -32,7 +32,7 @@ def read_photo(
     >>> read_photo("holiday.txt", space="linear")
     Traceback (most recent call last):
         ...
-    degrade.photos.errors.PhotoError: holiday.txt is not named like a photo: see RAW_EXTENSIONS and PICTURE_EXTENSIONS
+    degrade.recipe.errors.PhotoError: holiday.txt is not named like a photo: see RAW_EXTENSIONS and PICTURE_EXTENSIONS
     """
     extension = os.path.splitext(os.fspath(path))[1].lower()
     if extension in RAW_EXTENSIONS:

@@ -41,7 +41,9 @@ class Camera(Model):
     @model_validator(mode="after")
     def _levels(self) -> Camera:
         if not self.black < self.white <= 2**self.bits - 1:
-            raise ValueError(f"needs black < white <= {2**self.bits - 1} at {self.bits} bits, got {self.black} and {self.white}")
+            raise ValueError(
+                f"needs black < white <= {2**self.bits - 1} at {self.bits} bits, got {self.black} and {self.white}"
+            )
         return self
 
     @classmethod
@@ -55,7 +57,10 @@ class Camera(Model):
         if name in table:
             return cls.model_validate(table[name])
         if not Path(name).is_file():
-            raise RecipeError(f"unknown camera {name!r}: {nearest(name, table)} A camera file is JSON with black, white, bits, pitch, k1, k0.")
+            raise RecipeError(
+                f"unknown camera {name!r}: {nearest(name, table)} "
+                "(or a JSON file with black, white, bits, pitch, k1, k0)"
+            )
         try:
             return cls.model_validate_json(Path(name).read_text("utf-8"))
         except ValidationError as wrong:
@@ -66,7 +71,10 @@ class Camera(Model):
         """``sensor`` with this camera's levels, pitch and curve in every row."""
         like = sensor.black
         fill = {n: torch.full_like(like, float(getattr(self, n))) for n in ("black", "white", "bits", "pitch")}
-        curve = {n: torch.tensor(getattr(self, n), dtype=like.dtype, device=like.device).repeat(len(like), 1) for n in ("k1", "k0")}
+        curve = {
+            n: torch.tensor(getattr(self, n), dtype=like.dtype, device=like.device).repeat(len(like), 1)
+            for n in ("k1", "k0")
+        }
         return replace(sensor, **fill, **curve)
 
 

@@ -37,17 +37,16 @@ class Columns:
         if labels is not None:
             self.labels[name] = labels
 
-    def collect(self, name: str, op: Operator, patches: Key, photo: Key) -> None:
-        """Adds all that ``op``, called ``name`` in the recipe, draws in n patches of one photo.
+    def collect(self, name: str, op: Operator, key: Key, own: Key) -> None:
+        """Adds all that ``op``, called ``name`` in the recipe, draws in n rows.
 
         Args:
             name: the operator's name in the recipe.
             op: the undrawn operator.
-            patches: n addresses, one a patch.
-            photo: the photo's own address, used where the operator is drawn once a photo.
+            key: n addresses that it is drawn at; the photo's own, n times, where it is drawn once a photo.
+            own: n addresses that its seeds are drawn at.
         """
-        shared = Key(np.broadcast_to(photo.word, len(patches))) if op.per == "photo" else patches
-        self._walk(op, shared.at(name), patches.at(name), name, np.ones(len(patches), bool))
+        self._walk(op, key.at(name), own.at(name), name, np.ones(len(key), bool))
 
     def _walk(self, value: Any, key: Key, own: Key, name: str, where: NDArray[np.bool_]) -> None:
         if isinstance(value, Prior):

@@ -16,12 +16,14 @@ from pydantic import Field, model_validator
 
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
+from degrade.recipe.group import Group, Rows, merge
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Group, Operator, Rows, Spec, Split, merge, put, register
+from degrade.recipe.operator import Drawn, Operator, Spec, Split, register
+from degrade.recipe.tree import put
 
 
 def run(op: Drawn, groups: list[Group], start: Rows, at: Rows) -> list[Group]:
-    """Applies ``op`` to each group and joins what agrees; ``at[i]`` is the place of block row ``start[i]`` in the stack."""
+    """Applies ``op`` to each group and joins what agrees; block row ``start[i]`` has place ``at[i]`` in the stack."""
     return merge([done for g in groups for done in op.over(g, at[np.searchsorted(start, g.rows)])])
 
 
@@ -62,7 +64,9 @@ class Container(Operator):
         """``spec``, after a check that no member changes it."""
         for op in self.members():
             if op.plan(spec) != spec:
-                raise RecipeError(f"{self.op}: {op.op} changes space or size, so it cannot stand where it may be left out or moved")
+                raise RecipeError(
+                    f"{self.op}: {op.op} changes space or size, so it cannot stand where it may be left out or moved"
+                )
         return spec
 
 
@@ -129,7 +133,9 @@ class Shuffle(Container):
             return cast(Drawn, put(super().draw(key, frame, own), ["order"], tuple(order.tolist())))
         kinds, which = np.unique(order, axis=0, return_inverse=True)
         parts = ((np.flatnonzero(which.reshape(-1) == k), kind) for k, kind in enumerate(kinds))
-        return Split(tuple((r, put(self, ["order"], tuple(kind.tolist())).draw(key[r], frame, own)) for r, kind in parts))
+        return Split(
+            tuple((r, put(self, ["order"], tuple(kind.tolist())).draw(key[r], frame, own)) for r, kind in parts)
+        )
 
     def orders(self, key: Key) -> Any:
         """The order drawn at one address, or (n, steps) orders."""

@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from degrade.recipe.errors import RecipeError, nearest
 from degrade.recipe.operator import Model, load_operators
-from degrade.recipe.recipe import Recipe
+from degrade.recipe.recipe import Plane, Recipe, Source
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -76,7 +76,7 @@ def build(data: Any) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as wrong:
-        raise RecipeError(explain(wrong)) from wrong
+        raise RecipeError(explain(wrong, data)) from wrong
 
 
 def _data(text: str) -> Any:
@@ -93,8 +93,13 @@ def _data(text: str) -> Any:
         raise RecipeError(f"{where}not YAML: {wrong.problem or wrong.context}") from wrong
 
 
-def explain(wrong: ValidationError) -> str:
-    """The first error of a validation as one sentence with its place and the nearest right name."""
+def explain(wrong: ValidationError, data: Any = None) -> str:
+    """The first error of a validation as one sentence with its place and the nearest right name.
+
+    Args:
+        wrong: the error.
+        data: what was validated, to tell which fields a misspelt one stands beside.
+    """
     errors = wrong.errors(include_url=False)
     # a misspelt field is the cause of the one that then seems to be missing
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
@@ -104,7 +109,7 @@ def explain(wrong: ValidationError) -> str:
     if isinstance(cause, ValidationError):
         message = explain(cause)
     elif first["type"] == "extra_forbidden":
-        message = f"unknown field; {nearest(str(first['loc'][-1]), _siblings(wrong, first))}"
+        message = f"unknown field; {nearest(str(first['loc'][-1]), _siblings(first['loc'], data))}"
     elif first["type"] == "union_tag_invalid":
         context = first.get("ctx", {})
         names = [n.strip("' ") for n in str(context["expected_tags"]).split(",")]
@@ -122,18 +127,26 @@ def _internal(part: Any) -> bool:
     return isinstance(part, str) and ("[" in part or "-" in part or part in ("float", "int", "str", "tuple", "none"))
 
 
-def _siblings(wrong: ValidationError, first: Any) -> list[str]:
-    """Names that stand where an unknown field was found."""
-    models: dict[str, type[BaseModel]] = {k.__name__: k for k in _models(Model)}
-    if wrong.title in models:
-        kind: Any = models[wrong.title]
-        for part in first["loc"][:-1]:
-            tagged = [k for k in models.values() if any(f.default == part for f in k.model_fields.values())]
-            info = kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-            inner = [k for k in models.values() if info is not None and k.__name__ in str(info.annotation)]
-            kind = (tagged or inner or [kind])[0]
-        return list(kind.model_fields)
-    return []
+def _siblings(place: tuple[Any, ...], data: Any) -> list[str]:
+    """Names of the fields that may stand where an unknown one was found."""
+    node: Any = data
+    for part in place[:-1]:
+        # parts that are not in the data are pydantic's own, such as the tag of a union
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
+            node = cast(Any, node)[part]
+    if node is data:
+        return list(Recipe.model_fields)
+    given: dict[str, Any] = cast("dict[str, Any]", node) if isinstance(node, dict) else {}
+    if "op" in given:
+        return ["op", *load_operators()[str(given["op"])].model_fields]
+    named = {"source": Source, "planes": Plane}.get(str(place[0]))
+    kinds = [named] if named else [k for k in _models(Model) if _tagged(k, given)]
+    return [name for kind in kinds for name in kind.model_fields]
+
+
+def _tagged(kind: type[BaseModel], given: dict[str, Any]) -> bool:
+    """Whether a model is the one that a field such as ``psf: airy`` asks for."""
+    return any(isinstance(f.default, str) and f.default == given.get(n) for n, f in kind.model_fields.items())
 
 
 def _models(kind: type[BaseModel]) -> list[type[BaseModel]]:
@@ -160,5 +173,3 @@ def schema() -> dict[str, Any]:
     plane = root["properties"]["planes"]
     plane["additionalProperties"] = {"anyOf": [path, {"$ref": "#/$defs/Plane"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}
-
-

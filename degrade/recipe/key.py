@@ -85,4 +85,4 @@ class Key:
 
     def unit(self) -> NDArray[np.float64]:
         """A number in [0, 1), in steps of 2^-53."""
-        return np.asarray(self.bits() * 2.0**-53)
+        return np.asarray(self.bits() * 2.0**-53, np.float64)

@@ -1,4 +1,4 @@
-"""Operator: one thing that happens to a picture. ``plan`` and ``reach`` before, ``draw`` by address, ``apply`` without chance.
+"""Operator: one thing that happens to a picture: ``plan`` and ``reach`` before, ``draw`` by address, ``apply``.
 
 - ``plan(spec)`` tells space, size and grid after it, ``reach`` how far it looks; both are read on the undrawn operator,
   so a recipe is checked, and its arrays made, before any photo is opened.
@@ -10,22 +10,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 from torch import Tensor
 
 from degrade.recipe.errors import RecipeError, find
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
+from degrade.recipe.group import Group, Rows, agreeing, merge, subset
 from degrade.recipe.key import Key
 from degrade.recipe.prior import Choice, Prior, plain
+from degrade.recipe.tree import leaves, mapped, put
 
-Rows = NDArray[np.int64]
 GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import
 
 
@@ -38,14 +38,6 @@ class Spec:
     size: tuple[int, int] | None = None  #: height and width without margin [pixels]; None before the crop
     grid: Grid = Grid()  #: from this plane's pixels to the crop's
     digital: bool = False  #: whether the data lie on the levels of an ADC
-
-
-@dataclass(frozen=True)
-class Group:
-    """Some rows of a block, in one tensor: ``rows`` counts within the block."""
-
-    rows: Rows
-    frame: Frame
 
 
 class Model(BaseModel):
@@ -100,7 +92,9 @@ class Operator(Model):
         """Raises RecipeError unless the operator accepts the space it stands in."""
         if spec.space not in self.accepts:
             allowed = " or ".join(sorted(s.value.upper() for s in self.accepts))
-            raise RecipeError(f"{self.op} works on {allowed}, but stands where the picture is {spec.space.value.upper()}")
+            raise RecipeError(
+                f"{self.op} works on {allowed}, but stands where the picture is {spec.space.value.upper()}"
+            )
 
     # -- choosing -----------------------------------------------------------------------------------------------------
 
@@ -122,13 +116,19 @@ class Operator(Model):
 
     def take(self, rows: Rows) -> Self:
         """The stack of some of its rows; a record stays what it is."""
-        return cast(Self, _map(self, lambda v: v[rows] if isinstance(v, np.ndarray) else v.take(rows) if isinstance(v, Split) else v))
+        return cast(
+            Self,
+            mapped(
+                self, lambda v: v[rows] if isinstance(v, np.ndarray) else v.take(rows) if isinstance(v, Split) else v
+            ),
+        )
 
     def over(self, group: Group, at: Rows | None = None) -> list[Group]:
         """Applies it to a group of rows; ``at`` are the rows' places in this stack, the block's own by default."""
         at = group.rows if at is None else at
         return [
-            Group(g.rows, self.take(a).apply(g.frame)) for g, a in _agreeing(group, at, [getattr(self, n) for n in sorted(self.uniform)])
+            Group(g.rows, self.take(a).apply(g.frame))
+            for g, a in agreeing(group, at, [getattr(self, n) for n in sorted(self.uniform)])
         ]
 
     # -- reading and writing ------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Split:
 Drawn = Operator | Split
 
 
-# -- the registry -------------------------------------------------------------------------------------------------------
+# -- the registry -----------------------------------------------------------------------------------------------------
 
 K = TypeVar("K", bound=type[Operator])
 
@@ -214,7 +214,10 @@ def register(name: str) -> Callable[[K], K]:
     def add(kind: K) -> K:
         taken = Operator.named.get(name)
         if taken is not None and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise RecipeError(f"two operators are called {name!r}: {taken.__module__}.{taken.__qualname__} and {kind.__module__}.{kind.__qualname__}")
+            raise RecipeError(
+                f"two operators are called {name!r}: {taken.__qualname__} of {taken.__module__} "
+                f"and {kind.__qualname__} of {kind.__module__}"
+            )
         kind.op = name
         Operator.named[name] = kind
         return kind
@@ -240,29 +243,7 @@ def operator(name: str) -> type[Operator]:
     return Operator.named[name] if name in Operator.named else find(name, load_operators(), "operator")
 
 
-# -- drawing ------------------------------------------------------------------------------------------------------------
-
-
-def _map(value: Any, f: Callable[[Any], Any]) -> Any:
-    """``value`` with ``f`` applied to each leaf; models and tuples are rebuilt unchecked."""
-    if isinstance(value, BaseModel):
-        return value.model_construct(**{n: _map(v, f) for n, v in value.__dict__.items()})
-    if isinstance(value, tuple):
-        return tuple(_map(v, f) for v in cast("tuple[Any, ...]", value))
-    return f(value)
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Each leaf of a model with its path, priors as leaves."""
-    if isinstance(value, BaseModel):
-        items: Any = value.__dict__.items()
-    elif isinstance(value, tuple):
-        items = enumerate(cast("tuple[Any, ...]", value))
-    else:
-        yield path, value
-        return
-    for name, inner in items:
-        yield from leaves(inner, (*path, name))
+# -- drawing ----------------------------------------------------------------------------------------------------------
 
 
 def stacked(value: Any) -> bool:
@@ -301,75 +282,6 @@ def stack(op: Operator, keys: Key, own: bool | None = None) -> Drawn:
     pick = choice.index(keys.at(*path))
     parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
     return Split(tuple((rows, put(op, path, value).draw(keys[rows], own=own)) for rows, value in parts if len(rows)))
-
-
-def put(value: Any, path: Sequence[Any], new: Any) -> Any:
-    """``value`` with the leaf at ``path`` replaced, unchecked."""
-    if not path:
-        return new
-    head, *rest = path
-    if isinstance(value, tuple):
-        items = list(cast("tuple[Any, ...]", value))
-        items[head] = put(items[head], rest, new)
-        return tuple(items)
-    return value.model_construct(**{**value.__dict__, head: put(getattr(value, head), rest, new)})
-
-
-# -- groups of rows -----------------------------------------------------------------------------------------------------
-
-
-def subset(group: Group, at: Rows) -> Group:
-    """Some rows of a group, by place within it."""
-    if len(at) == len(group.rows):
-        return group
-    index = torch.from_numpy(at).to(group.frame.data.device)
-    return Group(group.rows[at], group.frame.map(lambda t: t[index]))
-
-
-def merge(groups: Sequence[Group]) -> list[Group]:
-    """Groups that agree in all but their rows, joined in row order."""
-    alike: dict[Any, list[Group]] = {}
-    for g in groups:
-        f = g.frame
-        key = (f.data.shape[1:], f.space, f.grid, f.noise is None, tuple(sorted((k, v.shape[1:]) for k, v in f.aux.items())))
-        alike.setdefault(key, []).append(g)
-    return [_join(gs) if len(gs) > 1 else gs[0] for gs in alike.values()]
-
-
-def _join(groups: list[Group]) -> Group:
-    rows = np.concatenate([g.rows for g in groups])
-    order = np.argsort(rows)
-    index = torch.from_numpy(order)
-    frames = [g.frame for g in groups]
-
-    def cat(pick: Callable[[Frame], Tensor]) -> Tensor:
-        return torch.cat([pick(f) for f in frames])[index]
-
-    names = sorted({n for f in frames for n in f.notes})
-    nothing = [torch.full((len(f),), float("nan")) for f in frames]
-    first = frames[0]
-    joined = replace(
-        first,
-        data=cat(lambda f: f.data),
-        sensor=Sensor(**{n: cat(lambda f, n=n: getattr(f.sensor, n)) for n in first.sensor.__dict__}),
-        origin=cat(lambda f: f.origin),
-        field=cat(lambda f: f.field),
-        noise=None if first.noise is None else cat(lambda f: cast(Tensor, f.noise)),
-        aux={k: cat(lambda f, k=k: f.aux[k]) for k in first.aux},
-        reference=first.reference and _join([Group(g.rows, cast(Frame, g.frame.reference)) for g in groups]).frame,
-        notes={n: torch.cat([f.notes.get(n, none) for f, none in zip(frames, nothing, strict=True)])[index] for n in names},
-    )
-    return Group(rows[order], joined)
-
-
-def _agreeing(group: Group, at: Rows, fields: list[Any]) -> list[tuple[Group, Rows]]:
-    """The group split so that rows of a part agree in ``fields``."""
-    varying = [f for f in fields if isinstance(f, np.ndarray)]
-    if not varying:
-        return [(group, at)]
-    _, which = np.unique(np.stack([f[at] for f in varying]), axis=1, return_inverse=True)
-    parts = [np.flatnonzero(which == k) for k in range(int(which.max()) + 1)]
-    return [(subset(group, p), at[p]) for p in parts]
 
 
 def column(value: Any, like: Tensor) -> Tensor:

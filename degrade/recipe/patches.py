@@ -6,7 +6,7 @@ the rectangles lie; they become the fields ``top`` and ``left`` of the drawn ope
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Grid, Space
+from degrade.recipe.group import Rows
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, Rows, Spec
+from degrade.recipe.operator import Drawn, Operator, Spec
 
 ABSENT = -1  #: ``top`` and ``left`` of a row that could not be placed
 TRIES = 64  #: rectangles tried for a row before it is given up
@@ -28,9 +29,13 @@ class Patches(Operator):
     accepts: ClassVar[frozenset[Space]] = frozenset(Space)
 
     size: int = Field(description="side of a patch [pixels]", ge=1)
-    margin: int = Field(32, description="what is cut around it for operators that look beyond a pixel [pixels], even", ge=0)
+    margin: int = Field(
+        32, description="what is cut around it for operators that look beyond a pixel [pixels], even", ge=0
+    )
     per_photo: int = Field(256, description="rows of each photo, at most", ge=1)
-    max_clipped: float = Field(0.02, description="largest share of a patch that may be clipped in the photo", ge=0, le=1)
+    max_clipped: float = Field(
+        0.02, description="largest share of a patch that may be clipped in the photo", ge=0, le=1
+    )
     border: int = Field(0, description="pixels at the photo's edge that no patch may touch; set by the recipe", ge=0)
     on: str | None = Field(None, description="plane whose picture it looks at; the first that has this crop by default")
     top: Any = Field(None, description="first row of each rectangle, found when drawn [photo pixels]")
@@ -64,8 +69,8 @@ class Patches(Operator):
         if min(height, width) < self.size + 2 * edge:
             need = self.size + 2 * edge
             raise PhotoError(
-                f"the photo has {height} x {width} pixels here; patches of {self.size} with a margin of {edge} need {need} x {need}: "
-                "use a smaller size, margin or shrink"
+                f"the photo has {height} x {width} pixels here; patches of {self.size} with a margin of {edge} "
+                f"need {need} x {need}: use a smaller size, margin or shrink"
             )
         room = tuple((n - self.size - 2 * edge) // step + 1 for n in (height, width))
         top, left = self.places(key if key.many else Key(key.word[None]), cast("tuple[int, int]", room), frame)
@@ -73,7 +78,7 @@ class Patches(Operator):
         top, left = (np.where(placed, edge + step * v, ABSENT) for v in (top, left))
         if not key.many:
             top, left = int(top[0]), int(left[0])
-        return cast(Self, self.model_construct(**{**self.__dict__, "top": top, "left": left}))
+        return self.model_copy(update={"top": top, "left": left})
 
     @staticmethod
     def step(frame: Frame) -> int:
@@ -114,7 +119,9 @@ class Patches(Operator):
     def field(self, photo: Frame) -> Tensor:
         """(n, 2) patch centres (y, x) relative to the optical centre [half diagonals]."""
         middle = self._corner().to(photo.data.device) + self.size / 2
-        scale, offset = (torch.tensor(v, dtype=torch.float32, device=middle.device) for v in (photo.grid.scale, photo.grid.offset))
+        scale, offset = (
+            torch.tensor(v, dtype=torch.float32, device=middle.device) for v in (photo.grid.scale, photo.grid.offset)
+        )
         place = scale * middle - 0.5 + offset
         return (place - photo.sensor.centre) / photo.sensor.half_diagonal[:, None]
 

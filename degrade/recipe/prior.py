@@ -60,7 +60,9 @@ class Prior:
         """
         kind = find(name, Prior.named, "prior")
         try:
-            return kind(**args) if isinstance(args, dict) else kind(*(args if isinstance(args, list | tuple) else [args]))
+            return (
+                kind(**args) if isinstance(args, dict) else kind(*(args if isinstance(args, list | tuple) else [args]))
+            )
         except TypeError as wrong:
             takes = ", ".join(f.name for f in fields(cast(Any, kind)))
             raise RecipeError(f"{name} takes ({takes}), got {args!r}") from wrong
@@ -116,7 +118,7 @@ class LogUniform(Prior, name="log_uniform"):
 
 @dataclass(frozen=True)
 class Normal(Prior, name="normal"):
-    """Gaussian of ``mean`` and ``std``, optionally truncated to ``low .. high`` (by its inverse CDF, not by clipping)."""
+    """Gaussian of ``mean`` and ``std``, optionally truncated to ``low .. high`` (by its inverse CDF, not clipped)."""
 
     mean: float
     std: float
@@ -131,7 +133,10 @@ class Normal(Prior, name="normal"):
             _ordered(self)
 
     def draw(self, key: Key) -> Any:
-        below, above = (torch.special.ndtr(torch.tensor((b - self.mean) / self.std, dtype=torch.float64)).item() for b in self.bounds)
+        below, above = (
+            torch.special.ndtr(torch.tensor((b - self.mean) / self.std, dtype=torch.float64)).item()
+            for b in self.bounds
+        )
         # half a step keeps the inverse CDF finite at unit() = 0
         p = below + (above - below) * (key.unit() + 2.0**-54)
         z = torch.special.ndtri(torch.from_numpy(np.asarray(p))).numpy()
@@ -237,11 +242,15 @@ class _ParamSchema:
                 try:
                     return value.checked(check)
                 except ValidationError as wrong:
-                    raise ValueError(f"{value.name}: {wrong.errors()[0]['msg'].lower()}, got {wrong.errors()[0]['input']!r}") from wrong
+                    raise ValueError(
+                        f"{value.name}: {wrong.errors()[0]['msg'].lower()}, got {wrong.errors()[0]['input']!r}"
+                    ) from wrong
             return inner(value)
 
         written = core_schema.plain_serializer_function_ser_schema(plain)
-        return core_schema.no_info_wrap_validator_function(validate, handler.generate_schema(kind), serialization=written)
+        return core_schema.no_info_wrap_validator_function(
+            validate, handler.generate_schema(kind), serialization=written
+        )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [handler(schema["schema"]), *(_prior_schema(n) for n in sorted(Prior.named))]}
@@ -249,7 +258,9 @@ class _ParamSchema:
 
 def _takes_mapping(kind: Any) -> bool:
     members = get_args(kind) or (kind,)
-    return any(isinstance(m, type) and issubclass(m, BaseModel) for m in members) or any(map(_takes_mapping, get_args(kind)))
+    return any(isinstance(m, type) and issubclass(m, BaseModel) for m in members) or any(
+        map(_takes_mapping, get_args(kind))
+    )
 
 
 def _prior_schema(name: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
@@ -22,25 +22,30 @@ from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Model, Operator, Spec
 from degrade.recipe.patches import Patches
-
-Path = tuple[str, ...]
+from degrade.recipe.paths import Path, Paths
 
 
 class Source(Model):
     """What is read of each photo."""
 
     space: Space = Field(Space.LINEAR, description="linear, mosaic or display")
-    shrink: int | None = Field(None, description="raw pixels a pixel, even (pictures: any); 2 for RAW as linear, else 1", ge=1)
+    shrink: int | None = Field(
+        None, description="raw pixels a pixel, even (pictures: any); 2 for RAW as linear, else 1", ge=1
+    )
     camera: str | None = Field(None, description="camera that is simulated: a name, or a JSON file")
     iso: float | None = Field(None, description="ISO of the photos, where they do not tell it", gt=0)
-    field: Literal["photo", "unknown"] = Field("photo", description="place in the image field: as in the photo, or drawn")
+    field: Literal["photo", "unknown"] = Field(
+        "photo", description="place in the image field: as in the photo, or drawn"
+    )
 
 
 class Plane(Model):
     """A path through named operators, and how it is stored."""
 
     path: Path = Field(description="names of operators, first to last", min_length=1)
-    dtype: Literal["float32", "uint16", "uint8"] | None = Field(None, description="number type in the store; by default what the path ends in")
+    dtype: Literal["float32", "uint16", "uint8"] | None = Field(
+        None, description="number type in the store; by default what the path ends in"
+    )
     margin: Literal["keep"] | None = Field(None, description="`keep` stores the crop's whole margin")
 
 
@@ -62,12 +67,16 @@ class Recipe(Model):
     """
 
     seed: int = Field(0, description="seed of all draws")
-    source: Source = Field(default_factory=Source, description="what is read of each photo")
+    source: Source = Field(Source(), description="what is read of each photo")
     operators: Mapping[str, Operator] = Field(description="operators by name")
-    planes: Mapping[str, Annotated[Plane, BeforeValidator(_plane)]] = Field(description="planes by name: a list of operators, or path, dtype, margin")
+    planes: Mapping[str, Annotated[Plane, BeforeValidator(_plane)]] = Field(
+        description="planes by name: a list of operators, or path, dtype, margin"
+    )
     store: tuple[str, ...] = Field((), description="planes that are stored; all by default")
     block: int = Field(16, description="rows rendered at once", ge=1, le=1024)
-    train: Mapping[str, Any] = Field(default_factory=dict[str, Any], description="settings of `degrade train`; not part of the hash")
+    train: Mapping[str, Any] = Field(
+        default_factory=dict[str, Any], description="settings of `degrade train`; not part of the hash"
+    )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -107,80 +116,40 @@ class Recipe(Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for plane in self.planes:
-            self._check_path(plane)
+        self.paths.check()
         for name in self.store:
             find(name, self.planes, "plane in store:")
         if len(set(self.store)) != len(self.store):
             raise RecipeError(f"store: names a plane twice: {', '.join(self.store)}")
         if self.crop.on is not None:
-            find(self.crop.on, self.planes, f"plane in {self.crop_name}.on:")
+            find(self.crop.on, self.planes, f"plane in {self.paths.crop_name}.on:")
         if self.source.camera is not None:
             Camera.named(self.source.camera)
-        grids = {self._at(p, self.paths[p].index(self.crop_name)).grid for p in self.planes}
-        if len(grids) > 1:
-            raise RecipeError(f"all planes must reach {self.crop_name} on one pixel grid; move the resampling behind it, or before it in every plane")
-        for plane in self.planes:
-            self._check_references(plane)
-        need = max(n for path, n in self.margins.items() if path[-1] == self.crop_name)
-        if need > self.crop.margin:
-            raise RecipeError(f"{self.crop_name}: the planes look {need} pixels beyond a patch, margin is {self.crop.margin}: set margin: {need} or more")
+        for name in self.stored:
+            self._check_dtype(name)
         return self
 
-    def _check_path(self, plane: str) -> None:
-        path = self.paths[plane]
-        for name in path:
-            find(name, self.operators, f"operator in plane {plane!r}:")
-        if len(set(path)) != len(path):
-            twice = next(n for n in path if path.count(n) > 1)
-            raise RecipeError(f"plane {plane!r} passes {twice!r} twice; give the second its own name to draw anew")
-        crops = [n for n in path if isinstance(self.operators[n], Patches)]
-        if len(crops) != 1 or crops[0] != self.crop_name:
-            known = ", ".join(n for n, op in self.operators.items() if isinstance(op, Patches)) or "none"
-            raise RecipeError(f"plane {plane!r} must pass exactly one crop, the same in all planes; it passes {crops or 'none'}, defined: {known}")
-        at = path.index(self.crop_name)
-        for other, names in self.paths.items():
-            for name in set(path[:at]) & set(names[names.index(self.crop_name) + 1 :] if self.crop_name in names else ()):
-                raise RecipeError(f"{name!r} stands before {self.crop_name} in plane {plane!r} and behind it in {other!r}; it needs two names")
-        for i, name in enumerate(path):
-            try:
-                self._at(plane, i + 1)
-            except RecipeError as wrong:
-                raise RecipeError(f"plane {plane!r}, operator {name!r}: {wrong}") from wrong
-
-    def _check_references(self, plane: str) -> None:
-        path = self.paths[plane]
-        for i, name in enumerate(path):
-            asked = getattr(self.operators[name], "reference", None)
-            if asked is None:
-                continue
-            other = self.paths[asked] if asked in self.paths else find(asked, self.paths, f"plane in {name}.reference:")
-            if name not in other:
-                raise RecipeError(f"{name}.reference: plane {asked!r} does not pass {name!r}")
-            mine, theirs = self._at(plane, i), self._at(asked, other.index(name))
-            if mine != theirs:
-                raise RecipeError(f"{name}.reference: planes {plane!r} and {asked!r} differ there in space, size or grid")
+    def _check_dtype(self, name: str) -> None:
+        spec, dtype = self.specs[name], self.planes[name].dtype
+        levels = "uint8" if spec.space is Space.DISPLAY else "uint16"
+        if dtype not in (None, "float32") and not (spec.digital and dtype == levels):
+            what = f"{spec.space.value.upper()}{' on the levels of an ADC' if spec.digital else ', not quantised'}"
+            allowed = f"float32 or {levels}" if spec.digital else "float32, or quantise at the end of its path"
+            raise RecipeError(f"plane {name!r} ends in {what}: it cannot be stored as {dtype}; allowed: {allowed}")
 
     # -- what follows from it -----------------------------------------------------------------------------------------
 
     @cached_property
-    def paths(self) -> dict[str, Path]:
-        """Path of each plane."""
-        return {name: plane.path for name, plane in self.planes.items()}
-
-    @cached_property
-    def crop_name(self) -> str:
-        """Name of the crop that all planes share."""
-        names = (n for path in self.paths.values() for n in path if isinstance(self.operators.get(n), Patches))
-        found = next(names, None)
-        if found is None:
-            raise RecipeError("no plane passes a crop; add one, such as `patches: {op: crop, size: 128}`, to every plane")
-        return found
+    def paths(self) -> Paths:
+        """The planes as sequences of names, with their spaces, sizes and margins."""
+        entry = Spec(self.source.space, self.source.space.channels)
+        paths = {name: plane.path for name, plane in self.planes.items()}
+        return Paths(entry, self.operators, paths, {n for n, p in self.planes.items() if p.margin == "keep"})
 
     @property
     def crop(self) -> Patches:
         """The crop that all planes share."""
-        return cast(Patches, self.operators[self.crop_name])
+        return self.paths.crop
 
     @property
     def stored(self) -> tuple[str, ...]:
@@ -190,49 +159,7 @@ class Recipe(Model):
     @cached_property
     def specs(self) -> dict[str, Spec]:
         """Space, channels, size and grid of each plane's result, margin not counted."""
-        return {name: self._at(name, len(path)) for name, path in self.paths.items()}
-
-    def _at(self, plane: str, steps: int) -> Spec:
-        spec = Spec(self.source.space, self.source.space.channels)
-        for name in self.paths[plane][:steps]:
-            spec = self.operators[name].plan(spec)
-        return spec
-
-    @cached_property
-    def margins(self) -> dict[Path, int]:
-        """Valid margin [pixels] needed after each beginning of a path, from the crop on."""
-        need: dict[Path, int] = {}
-        kept = {name: self.crop.margin if plane.margin == "keep" else 0 for name, plane in self.planes.items()}
-        before: dict[Path, int] | None = None
-        while need != before:  # references make a plane need what another one looks at: a few rounds settle it
-            before = dict(need)
-            for plane, path in self.paths.items():
-                crop = path.index(self.crop_name)
-                scale = self.specs[plane].grid.scale[0]
-                after = max(need.get(path, 0), round(kept[plane] / scale))
-                need[path] = after
-                for i in range(len(path) - 1, crop, -1):
-                    op = self.operators[path[i]]
-                    after = max(need.get(path[:i], 0), op.needs(self._at(plane, i), after))
-                    need[path[:i]] = after
-                    asked = getattr(op, "reference", None)
-                    if asked is not None:
-                        other = self.paths[asked]
-                        stem = other[: other.index(path[i])]
-                        need[stem] = max(need.get(stem, 0), op.needs(self._at(plane, i), need[path[: i + 1]]))
-        return need
-
-    @cached_property
-    def border(self) -> int:
-        """Pixels at the photo's edge that operators before the crop leave invalid."""
-        worst = 0
-        for plane, path in self.paths.items():
-            lost = 0
-            for i, name in enumerate(path[: path.index(self.crop_name)]):
-                ratio = self._at(plane, i + 1).grid.scale[0] / self._at(plane, i).grid.scale[0]
-                lost = int(np.ceil((lost + self.operators[name].reach[0]) / ratio))
-            worst = max(worst, lost)
-        return worst
+        return {name: self.paths.spec(path) for name, path in self.paths.planes.items()}
 
     def columns(self, patches: Key | None = None, photo: Key | None = None) -> Columns:
         """The draws of some rows as columns; of none by default, which tells their names and labels.
@@ -242,23 +169,16 @@ class Recipe(Model):
             photo: the address of their photo.
         """
         patches = Key(np.zeros(0, np.uint64)) if patches is None else patches
+        once = Key(np.broadcast_to(Key(0).word if photo is None else photo.word, len(patches)))
         columns = Columns()
-        for name, op in self.operators.items():
-            if any(name in path for path in self.paths.values()):
-                columns.collect(name, op, patches, Key(0) if photo is None else photo)
+        for name in dict.fromkeys(n for path in self.paths.planes.values() for n in path):
+            op, behind = self.operators[name], name in self.paths.behind
+            columns.collect(name, op, patches if behind and op.per == "patch" else once, patches if behind else once)
         return columns
 
     def notes(self) -> tuple[str, ...]:
         """Names of the numbers a row that operators record while they are applied."""
-        behind = dict.fromkeys(n for p in self.paths.values() for n in p[p.index(self.crop_name) + 1 :])
-        return tuple(f"{name}.{note}" for name in behind for note in self.operators[name].noted())
-
-    def references(self) -> Iterator[tuple[str, str]]:
-        """Operators that ask for another plane's signal, and that plane."""
-        for name, op in self.operators.items():
-            asked = getattr(op, "reference", None)
-            if asked is not None:
-                yield name, asked
+        return tuple(f"{name}.{note}" for name in self.paths.behind for note in self.operators[name].noted())
 
     # -- identity -----------------------------------------------------------------------------------------------------
 
@@ -272,8 +192,8 @@ class Recipe(Model):
 
     @cached_property
     def hash(self) -> str:
-        """BLAKE2b of all that decides the pixels: the recipe less ``train``, operator versions, the camera's numbers."""
-        names = {n for path in self.paths.values() for n in path}
+        """BLAKE2b of all that decides the pixels: the recipe less ``train``, versions of operators, the camera."""
+        names = {n for path in self.paths.planes.values() for n in path}
         content = {
             **self.model_dump(mode="json", exclude={"train"}),
             "store": list(self.stored),
@@ -302,7 +222,9 @@ class Recipe(Model):
         """The photo's camera, or the one that the recipe names in its place."""
         return Camera.named(self.source.camera).replaces(sensor) if self.source.camera else sensor
 
-    def render(self, photo: Frame, name: str, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None) -> dict[str, Frame]:
+    def render(
+        self, photo: Frame, name: str, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None
+    ) -> dict[str, Frame]:
         """Renders rows of one photo; the same rows come out whatever else is asked for.
 
         Args:

@@ -7,7 +7,7 @@ because it is always rendered in its own block, on one thread, from its own addr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -16,20 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degrade.recipe.compose import run
 from degrade.recipe.columns import Columns, Values
-from degrade.recipe.errors import PhotoError, find
+from degrade.recipe.compose import run
+from degrade.recipe.errors import PhotoError, RecipeError, find
 from degrade.recipe.frame import Frame, Sensor
+from degrade.recipe.group import Group, Rows, subset
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Group, Operator, Rows, subset
+from degrade.recipe.operator import Drawn, Operator
 from degrade.recipe.patches import ABSENT, Patches
 
 if TYPE_CHECKING:
-    from degrade.recipe.recipe import Path, Recipe
+    from degrade.recipe.paths import Path
+    from degrade.recipe.recipe import Recipe
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Runs torch on one thread: sums and transforms then do not depend on how many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -55,15 +57,14 @@ class Rendering:
             raise PhotoError(f"the recipe reads {recipe.source.space.value}, the photo came as {photo.space.value}")
         self._stages: dict[Path, Frame] = {(): replace(photo, sensor=recipe.sensor(photo.sensor))}
         with one_thread():
-            crop = recipe.crop.model_copy(update={"border": recipe.border})
-            on = crop.on or next(p for p, path in recipe.paths.items() if recipe.crop_name in path)
-            entering = self._photo_stage(self._before(recipe.paths[on]))
+            crop = recipe.crop.model_copy(update={"border": recipe.paths.border})
+            entering = self.photo_stage(recipe.paths.before(crop.on or next(iter(recipe.planes))))
             patches = self.key.at(np.arange(crop.per_photo))
-            drawn = cast(Patches, crop.draw(patches.at(recipe.crop_name), entering))
+            drawn = cast(Patches, crop.draw(patches.at(recipe.paths.crop_name), entering))
             self.rows: Rows = np.flatnonzero(np.asarray(drawn.top) != ABSENT)
             self.crop = drawn.take(self.rows)
             self.keys = patches[self.rows]
-            self.ops = {n: self._drawn(n) for n in self._behind_crop()}
+            self.ops = {n: self._drawn(n) for n in recipe.paths.behind}
             n = len(self.rows)
             self.sensor: Sensor = entering.sensor.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
             for op in self.ops.values():
@@ -72,17 +73,11 @@ class Rendering:
 
     # -- once a photo -------------------------------------------------------------------------------------------------
 
-    def _before(self, path: Path) -> Path:
-        return path[: path.index(self.recipe.crop_name)]
-
-    def _behind_crop(self) -> list[str]:
-        crop = self.recipe.crop_name
-        return list(dict.fromkeys(n for p in self.recipe.paths.values() for n in p[p.index(crop) + 1 :]))
-
-    def _photo_stage(self, path: Path) -> Frame:
+    def photo_stage(self, path: Path) -> Frame:
+        """The whole photo after these operators before the crop; each is run once."""
         if path not in self._stages:
             op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1])))
-            self._stages[path] = op.apply(self._photo_stage(path[:-1]))
+            self._stages[path] = op.apply(self.photo_stage(path[:-1]))
         return self._stages[path]
 
     def _drawn(self, name: str) -> Drawn:
@@ -101,18 +96,19 @@ class Rendering:
     @property
     def places(self) -> dict[str, Values]:
         """Top and left of each present row [photo pixels], and its place in the field (y, x) [half diagonals]."""
-        field = self._field(np.arange(len(self.rows)))
+        field = self.field(np.arange(len(self.rows)))
         top, left = np.asarray(self.crop.top), np.asarray(self.crop.left)
         return {"crop_top": top, "crop_left": left, "field_y": field[:, 0].numpy(), "field_x": field[:, 1].numpy()}
 
-    def _field(self, at: Rows) -> Tensor:
+    def field(self, at: Rows) -> Tensor:
+        """(n, 2) place in the field of some present rows (y, x) [half diagonals]."""
         if self.recipe.source.field == "unknown":
             # evenly over the disc of the image circle
             radius, turn = (self.keys[at].at("field", n).unit() for n in ("radius", "turn"))
             place = np.sqrt(radius)[:, None] * np.stack((np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)), axis=1)
             return torch.from_numpy(place.astype(np.float32))
         crop = self.crop.take(at)
-        photo = self._photo_stage(self._before(next(iter(self.recipe.paths.values()))))
+        photo = self.photo_stage(self.recipe.paths.before(next(iter(self.recipe.planes))))
         return crop.field(photo).cpu()
 
     # -- blocks of rows -----------------------------------------------------------------------------------------------
@@ -140,7 +136,9 @@ class Rendering:
         wanted = self.rows if rows is None else np.asarray(rows, np.int64)
         missing = wanted[~np.isin(wanted, self.rows)]
         if len(missing):
-            raise IndexError(f"row {missing[0]} of the photo is absent; present are {len(self.rows)} of {self.recipe.crop.per_photo}")
+            raise IndexError(
+                f"row {missing[0]} of the photo is absent; present are {len(self.rows)} of {self.recipe.crop.per_photo}"
+            )
         need = np.searchsorted(self.rows, wanted)
         parts = [(at, self.block(at, planes)) for at in self.blocks() if np.isin(need, at).any()]
         place = np.concatenate([at for at, _ in parts])
@@ -167,47 +165,46 @@ class _Block:
     """The rows of one block: every beginning of a path is rendered once and kept."""
 
     def __init__(self, photo: Rendering, at: Rows) -> None:
-        self.photo, self.recipe, self.at = photo, photo.recipe, at
+        self.photo, self.paths, self.at = photo, photo.recipe.paths, at
         self.sensor = photo.sensor.map(lambda t: t[torch.from_numpy(at).to(t.device)])
         self.crop = photo.crop.take(at)
         self.done: dict[Path, list[Group]] = {}
 
     def plane(self, name: str) -> Frame:
-        groups = self._beginning(self.recipe.paths[name])
+        groups = self._beginning(self.paths.planes[name])
         if len(groups) > 1:
             sizes = sorted({"x".join(map(str, g.frame.data.shape[1:])) for g in groups})
-            raise ValueError(f"plane {name!r}: rows end in different sizes ({', '.join(sizes)}); end the path with a resize to one size")
+            raise RecipeError(
+                f"plane {name!r}: rows end in different sizes ({', '.join(sizes)}); resize to one at the end"
+            )
         return groups[0].frame
 
     def _beginning(self, path: Path) -> list[Group]:
         """The rows after this beginning of a path, with the margin that its planes need."""
         if path not in self.done:
-            self.done[path] = self._cut(path) if path[-1] == self.recipe.crop_name else self._step(path)
+            self.done[path] = self._cut(path) if path[-1] == self.paths.crop_name else self._step(path)
         return self.done[path]
 
     def _cut(self, path: Path) -> list[Group]:
-        margin = self.recipe.margins[path]
-        frame = self.crop.cut(self.photo._photo_stage(path[:-1]), margin)
-        frame = replace(frame, sensor=self.sensor, field=self.photo._field(self.at).to(frame.data.device))
+        frame = self.crop.cut(self.photo.photo_stage(path[:-1]), self.paths.margins[path])
+        frame = replace(frame, sensor=self.sensor, field=self.photo.field(self.at).to(frame.data.device))
         return [Group(np.arange(len(self.at)), frame)]
 
     def _step(self, path: Path) -> list[Group]:
         name, before = path[-1], path[:-1]
-        plane = next(p for p, whole in self.recipe.paths.items() if whole[: len(path)] == path)
-        spec = self.recipe._at(plane, len(before))
-        after = self.recipe.margins[path]
-        enter = self.recipe.operators[name].needs(spec, after)
-        groups = _trimmed(self._beginning(before), self.recipe.margins[before] - enter)
-        asked = getattr(self.recipe.operators[name], "reference", None)
+        spec, after = self.paths.spec(before), self.paths.margins[path]
+        enter = self.paths.operators[name].needs(spec, after)
+        groups = self._with_margin(before, enter)
+        asked = self.paths.reference(name)
         if asked is not None:
-            whole = self.recipe.paths[asked]
-            stem = whole[: whole.index(name)]
-            theirs = _trimmed(self._beginning(stem), self.recipe.margins[stem] - enter)
+            theirs = self._with_margin(self.paths.stem(asked, name), enter)
             groups = [g for mine in groups for g in _with_reference(mine, theirs)]
         groups = run(self.photo.ops[name], groups, np.arange(len(self.at)), self.at)
-        ratio = self.recipe._at(plane, len(path)).grid.scale[0] / spec.grid.scale[0]
-        groups = _trimmed(groups, round(enter / ratio) - after)
-        return [self._noted(name, g) for g in groups]
+        ratio = self.paths.spec(path).grid.scale[0] / spec.grid.scale[0]
+        return [self._noted(name, g) for g in _trimmed(groups, round(enter / ratio) - after)]
+
+    def _with_margin(self, path: Path, pixels: int) -> list[Group]:
+        return _trimmed(self._beginning(path), self.paths.margins[path] - pixels)
 
     def _noted(self, name: str, group: Group) -> Group:
         for note, values in group.frame.notes.items():

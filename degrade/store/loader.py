@@ -2,14 +2,14 @@
 
 The order of epoch e is the permutation keyed by (seed, e): the same for any batch size, and no list of rows is kept.
 Inside a batch rows go by address, so that each mapped shard is read forward once. DN are gathered into buffers that
-are used again and become float32 on the device, which halves what crosses the bus. What a loader yields is never
-written to again: fresh tensors cost no more than a ring of buffers here (the allocator hands freed blocks back).
+are used again and become float32 on the device, so that half crosses the bus. What a loader yields is never written
+to again: fresh tensors measure no slower than a pool of buffers, as the allocator hands freed blocks back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class Loader:
 
     A batch is a dictionary: for each plane ``(b, c, h, w)`` float32 on the device, 0 black and 1 white by each row's
     own levels (with ``dn=True`` the raw numbers in their own dtype), and ``row``, ``(b,)`` int64 on the CPU. A
-    tensor stays as it is for as long as it is kept.
+    tensor stays as it is for as long as it, or a view of it, is kept.
 
     ``state_dict`` counts batches *delivered*: a loader that loads it goes on with the very next batch. One pass at a
     time: a second ``iter`` ends the first one's count.
@@ -128,7 +128,7 @@ class _Gather:
     def __init__(self, loader: Loader) -> None:
         self.store, self.device, self.dn = loader.store, loader.device, loader.dn
         self.layouts = [loader.store.layout.plane(p) for p in loader.planes]
-        self.words: dict[tuple[Any, ...], NDArray[Any]] = {}
+        self.words: dict[tuple[int, ...], Tensor] = {}
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         batch = {plane.name: self._plane(plane, rows) for plane in self.layouts}
@@ -136,27 +136,24 @@ class _Gather:
         return batch
 
     def _plane(self, plane: PlaneLayout, rows: NDArray[np.int64]) -> Tensor:
-        shape = (len(rows), *plane.shape)
         levels = None if self.dn else self.store.levels(plane.name, rows)
+        shape = (len(rows), *plane.shape)
+        kind: torch.dtype = getattr(torch, plane.dtype)
+        words = torch.empty(shape, dtype=kind) if levels is None else self._buffer(shape, kind)
+        self.store.gather(plane.name, rows, words.numpy())
         if levels is None:
-            kept = torch.empty(shape, dtype=getattr(torch, plane.dtype))
-            self.store.gather(plane.name, rows, kept.numpy())
-            return kept.to(self.device)
-        words = self._buffer(shape, plane.dtype)
-        self.store.gather(plane.name, rows, words)
+            return words.to(self.device)
         black, span = (torch.from_numpy(v)[:, None, None, None].to(self.device) for v in levels)
-        return self._float(torch.from_numpy(words)).sub_(black).div_(span)
+        return self._float(words).sub_(black).div_(span)
 
     def _float(self, words: Tensor) -> Tensor:
         """float32 on the device, in memory of its own."""
-        if self.device.type == "cpu":
-            return words.to(torch.float32)
-        if words.dtype == torch.uint16:
-            return float_of_words(words.view(torch.int16).to(self.device))
-        return words.to(self.device).to(torch.float32)
+        if self.device.type == "cpu" or words.dtype != torch.uint16:
+            return words.to(self.device).to(torch.float32)
+        return float_of_words(words.view(torch.int16).to(self.device))
 
-    def _buffer(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    def _buffer(self, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
         """Memory for DN on their way to float32; never handed out."""
-        if (shape, dtype) not in self.words:
-            self.words[shape, dtype] = np.empty(shape, dtype)
-        return self.words[shape, dtype]
+        if shape not in self.words or self.words[shape].dtype != kind:
+            self.words[shape] = torch.empty(shape, dtype=kind)
+        return self.words[shape]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.photos import path_of, read_photo
+from degrade.photos import fingerprint, path_of, read_photo
 from degrade.recipe.render import Rendering
 from degrade.store.disk import StoreError
 from degrade.store.encode import encode
@@ -61,7 +61,7 @@ def replay(store: PatchStore, row: int, photos: str | os.PathLike[str]) -> Repla
     photo, patch = divmod(row, layout.per_photo)
     key = store.photos.keys[photo]
     path = path_of(photos, key)
-    if _fingerprint(path) != store.photos.digests[photo]:
+    if fingerprint(path) != store.photos.digests[photo]:
         raise StoreError(f"{path} is not the photo that row {row} was built from: its content differs")
     source = recipe.source
     with torch.inference_mode():

@@ -52,7 +52,7 @@ def read_layout(store: str | Path) -> Layout | None:
         root = json.loads((path / "zarr.json").read_bytes())
         attributes = dict(root["attributes"])
     except FileNotFoundError:
-        if path.is_dir() and any(path.iterdir()) and not (path / BUILD).is_dir():
+        if path.is_dir() and any(path.iterdir()) and not (path / BUILD.parent).is_dir():
             raise StoreError(f"{path} is not a store of ours and not empty: choose another --out") from None
         return None
     except (ValueError, KeyError, TypeError):

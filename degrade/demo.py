@@ -150,12 +150,16 @@ def demo(
         if not path.exists():
             say(f"writing {path}")
             make_photo(name, path)
-    report = build(Recipe.load("residual-maps"), home / "photos", home / "pairs.zarr", workers=workers, progress=progress)
+    report = build(
+        Recipe.load("residual-maps"), home / "photos", home / "pairs.zarr", workers=workers, progress=progress
+    )
     say(f"{report.store}: {report.rows} rows of {report.photos} photos")
     store = PatchStore(report.store)
     say("noise variance, measured against [k1 (S - OB) + k0] ISO/100 [DN^2]")
     for iso, measured, expected in check_noise(store):
-        say(f"  ISO {iso:5.0f}   measured {measured:10.2f}   formula {expected:10.2f}   ratio {measured / expected:.3f}")
+        say(
+            f"  ISO {iso:5.0f}   measured {measured:10.2f}   formula {expected:10.2f}   ratio {measured / expected:.3f}"
+        )
     contact_sheet(store, home / "sheet.png")
     say(f"{home / 'sheet.png'}: look at it")
     losses = train(store)
