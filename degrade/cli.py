@@ -121,12 +121,11 @@ def verify(store: StorePath) -> None:
     """Check every byte of a store against its digests. Exit status 1 if anything is wrong."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from degrade.store.read import PatchStore
+    from degrade.store.verify import verify as check
 
-    opened = PatchStore(store)
     with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("verify", total=None)
-        problems = opened.verify(lambda done, total: bar.update(task, completed=done, total=total))
+        problems = check(store, lambda done, total: bar.update(task, completed=done, total=total))
     for problem in problems:
         console.print(f"[red]wrong[/] {problem}", highlight=False)
     if problems:

@@ -108,7 +108,7 @@ def check_noise(store: PatchStore) -> list[tuple[float, float, float]]:
 
 def train(store: PatchStore, steps: int = 20) -> list[float]:
     """A ten-line network that learns the noise map, and its loss at each step."""
-    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(4, 24, 3, padding=1),
         torch.nn.ReLU(),
@@ -116,6 +116,9 @@ def train(store: PatchStore, steps: int = 20) -> list[float]:
         torch.nn.ReLU(),
         torch.nn.Conv2d(24, 4, 3, padding=1),
     )
+    for weights in net.parameters():
+        if weights.ndim > 1:
+            torch.nn.init.kaiming_normal_(weights, generator=generator)
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
     losses: list[float] = []
     batches: Any = iter(store.loader(16, planes=("noise_blur", "blur"), seed=0))

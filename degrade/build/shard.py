@@ -82,29 +82,38 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
             done = _build_photo(
                 task, photo, out, {n: c[start : start + task.layout.per_photo] for n, c in columns.items()}
             )
-            facts.append(PhotoFact(photo.key, photo.fingerprint, done.quarantined.get(photo.key, "")))
-            total.add(done)
+            fact, outcome = done
+            facts.append(fact)
+            total.add(outcome)
             if seen is not None:
-                seen(done)
+                seen(outcome)
         out.finish(columns, facts)
     return total
 
 
-def _build_photo(task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArray[Any]]) -> Outcome:
+def _build_photo(
+    task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArray[Any]]
+) -> tuple[PhotoFact, Outcome]:
     mark = out.mark()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            rows = _render(task, photo, out, columns)
+            rendering = _render(task, photo, out)
     except PhotoError as wrong:
         out.back(mark)
         out.skip(task.layout.per_photo)
-        return Outcome(1, 0, {photo.key: str(wrong)})
+        reason = str(wrong)
+        return PhotoFact(photo.key, photo.fingerprint, reason), Outcome(1, 0, {photo.key: reason})
+    for name, values in row_facts(rendering).items():
+        columns[name][rendering.rows] = values
+    sensor = rendering.sensor
+    gains, matrix = (tuple(t[0].flatten().tolist()) for t in (sensor.white_balance, sensor.matrix))
     said = {str(w.message) for w in caught if issubclass(w.category, UserWarning)}
-    return Outcome(1, rows, {}, {message: [photo.key] for message in sorted(said)})
+    outcome = Outcome(1, len(rendering.rows), {}, {message: [photo.key] for message in sorted(said)})
+    return PhotoFact(photo.key, photo.fingerprint, "", gains, matrix), outcome
 
 
-def _render(task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArray[Any]]) -> int:
+def _render(task: Task, photo: Photo, out: ShardWriter) -> Rendering:
     if photo.duplicate_of is not None:
         raise PhotoError(f"same content as {photo.duplicate_of}: delete one of the two")
     source = task.recipe.source
@@ -126,9 +135,7 @@ def _render(task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArr
                 out.put(name, values[run[0] : run[-1] + 1])
             at = int(rows[run[-1]]) + 1
     out.skip(task.layout.per_photo - at)
-    for name, values in row_facts(rendering).items():
-        columns[name][rendering.rows] = values
-    return len(rendering.rows)
+    return rendering
 
 
 def row_facts(rendering: Rendering) -> dict[str, NDArray[Any]]:

@@ -134,7 +134,7 @@ def difference_gain(signals: Sequence[Tensor]) -> float:
 
 
 def _tensor(x: object) -> Tensor:
-    return torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x, dtype=torch.float32).cpu()
+    return (x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, np.float32))).float().cpu()
 
 
 def _quantile(x: Tensor, q: float) -> float:

@@ -38,7 +38,7 @@ class PlaneLike(Protocol):
 
 
 class RowLike(Protocol):
-    """What a sheet asks of a row; ``white_balance`` and ``matrix`` are used where a row has them."""
+    """What a sheet asks of a row; ``white_balance``, ``matrix`` and ``kernel()`` are used where a row has them."""
 
     @property
     def index(self) -> int: ...
@@ -180,7 +180,8 @@ def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | 
     gain = dev.difference_gain(list(found.values()))
     for name, signal in found.items():
         lower[names.index(name)] = difference_tile(names[0], name, signal, gain, cell)
-    kernel = kernels(row) if callable(kernels) else kernels
+    own = getattr(row, "kernel", None)
+    kernel = kernels(row) if callable(kernels) else own() if kernels is None and callable(own) else kernels
     if kernel is not None:
         lower[0] = kernel_tile(kernel, cell)
     lines = [paint_tiles(tiles, cell, GAP) for tiles in (upper, lower) if any(tiles)]

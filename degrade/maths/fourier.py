@@ -23,8 +23,21 @@ def embed(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.roll(field, (-(k // 2), -(k // 2)), dims=(-2, -1))
 
 
+def fast_size(n: int) -> int:
+    """The next length from ``n`` up that has no prime factor above 5: several times quicker to transform than a prime.
+
+    >>> [fast_size(n) for n in (128, 158, 161)]
+    [128, 160, 162]
+    """
+    rest = n
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return n if rest == 1 else fast_size(n + 1)
+
+
 def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Transfer function of a kernel on an (h, w) field: (..., h, w // 2 + 1) complex.
+    """Transfer function of a kernel for `filtered` on (h, w) data: complex, on a grid of fast sizes.
 
     Args:
         kernel: (..., k, k), odd k at most min(h, w).
@@ -36,12 +49,14 @@ def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     k = kernel.shape[-1]
     if k % 2 == 0 or kernel.shape[-2] != k or k > min(size):
         raise ValueError(f"a kernel has an odd side of at most {min(size)} pixels here, got {tuple(kernel.shape[-2:])}")
-    return torch.fft.rfft2(embed(kernel, size))
+    return torch.fft.rfft2(embed(kernel, (fast_size(size[0]), fast_size(size[1]))))
 
 
 def filtered(data: Tensor, transfer: Tensor) -> Tensor:
-    """(b, c, h, w) data times a (b or 1, c or 1, h, w // 2 + 1) transfer function."""
-    return torch.fft.irfft2(torch.fft.rfft2(data) * transfer, s=(data.shape[-2], data.shape[-1]))
+    """(b, c, h, w) data times a (b or 1, c or 1, ...) transfer function from `spectrum`."""
+    h, w = data.shape[-2:]
+    grid = fast_size(h), fast_size(w)
+    return torch.fft.irfft2(torch.fft.rfft2(data, s=grid) * transfer, s=grid)[..., :h, :w].contiguous()
 
 
 def convolve(data: Tensor, kernel: Tensor) -> Tensor:

@@ -54,7 +54,9 @@ class GridCrop(Patches):
     it has fewer, the remaining rows are absent.
     """
 
-    stride: int | None = Field(None, description="from one patch to the next [pixels]; the patch size by default", ge=1)
+    stride: int | None = Field(
+        default=None, description="from one patch to the next [pixels]; the patch size by default", ge=1
+    )
 
     def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
         step = self.step(frame)

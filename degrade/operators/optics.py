@@ -72,7 +72,7 @@ class AiryKernel(Kernel):
 
     psf: Literal["airy"] = "airy"
     f_number: Param[FNumber] = Field(description="working f-number")
-    wavelength: tuple[float, float, float] = Field((0.60, 0.54, 0.46), description="of R, G and B [um]")
+    wavelength: tuple[float, float, float] = Field(default=(0.60, 0.54, 0.46), description="of R, G and B [um]")
 
     def values(self, sensor: Sensor) -> Tensor:
         pitch = sensor.pitch.double().reshape(-1, 1).cpu()
@@ -90,7 +90,7 @@ class ApertureKernel(Kernel):
     """The photosite's square aperture. A photo shrunk by area means holds one already: leave it out there."""
 
     psf: Literal["pixel_aperture"] = "pixel_aperture"
-    fill: Param[Width] = Field(1.0, description="side of the photosite [pixels]")
+    fill: Param[Width] = Field(default=1.0, description="side of the photosite [pixels]")
 
     def values(self, sensor: Sensor) -> Tensor:
         return _channels(self.fill)
@@ -123,7 +123,7 @@ class PsfBlur(Operator):
     notes: ClassVar[tuple[str, ...]] = ("lost",)
 
     kernels: tuple[Param[AnyKernel], ...] = Field(description="the factors", min_length=1)
-    radius: int = Field(15, description="kernel radius [pixels]", ge=1, le=255)
+    radius: int = Field(default=15, description="kernel radius [pixels]", ge=1, le=255)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -145,6 +145,10 @@ class PsfBlur(Operator):
             transfer = transfer * kernel.transfer(unique[:, i], size)
         kernel, lost = spread.kernel_from_transfer(transfer, self.radius)
         return kernel, index.reshape(numbers.shape[:-1]), lost
+
+    def kernel(self, sensor: Sensor) -> Tensor:
+        kernel, index, _ = self.psf(sensor)
+        return kernel[index]
 
     def apply(self, frame: Frame) -> Frame:
         kernel, index, lost = (t.to(frame.data.device) for t in self.psf(frame.sensor))

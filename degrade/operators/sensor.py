@@ -86,15 +86,17 @@ class SensorNoise(Operator):
 
     iso: Param[Iso | Literal["photo"]] = Field(description="ISO speed, or `photo` for the photo's own")
     k1: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
-        None, description="shot-noise slope, one or R G1 G2 B [DN at ISO 100]"
+        default=None, description="shot-noise slope, one or R G1 G2 B [DN at ISO 100]"
     )
     k0: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
-        None, description="dark variance, one or R G1 G2 B [DN^2 at ISO 100]"
+        default=None, description="dark variance, one or R G1 G2 B [DN^2 at ISO 100]"
     )
-    reference: str | None = Field(None, description="plane whose signal sets the variance in all planes")
-    source: Literal["keep", "subtract", "refuse"] = Field("keep", description="noise that the photo brought along")
-    pedestal: bool = Field(True, description="raise black where read noise would reach below 0 DN")
-    seed: Param[int] = Field(Seed(), description="seed of the unit field")
+    reference: str | None = Field(default=None, description="plane whose signal sets the variance in all planes")
+    source: Literal["keep", "subtract", "refuse"] = Field(
+        default="keep", description="noise that the photo brought along"
+    )
+    pedestal: bool = Field(default=True, description="raise black where read noise would reach below 0 DN")
+    seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
     def speed(self, sensor: Sensor) -> Tensor:
         """(b,) ISO of each row.
@@ -195,7 +197,7 @@ class Saturate(Operator):
     [-0.1, 0.5, 1.0]
     """
 
-    level: Param[Annotated[float, Field(gt=0)]] = Field(1.0, description="saturation [fraction of white]")
+    level: Param[Annotated[float, Field(gt=0)]] = Field(default=1.0, description="saturation [fraction of white]")
 
     def apply(self, frame: Frame) -> Frame:
         return frame.with_data(torch.minimum(frame.data, column(self.level, frame.data)))

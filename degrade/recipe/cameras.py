@@ -30,7 +30,7 @@ class Camera(Model):
     4095.0
     """
 
-    about: str = Field("", description="what it is and where the numbers come from")
+    about: str = Field(default="", description="what it is and where the numbers come from")
     black: float = Field(description="black level [DN]", ge=0)
     white: float = Field(description="saturation level [DN]", gt=0, le=65535)
     bits: int = Field(description="depth of the ADC [bit]", ge=1, le=16)

@@ -104,7 +104,7 @@ class Shuffle(Container):
     """Operators in a drawn order, each order as likely. None of them may change space or size."""
 
     steps: tuple[Operator, ...] = Field(description="the operators, in any order")
-    order: tuple[int, ...] | None = Field(None, description="the order drawn; none before")
+    order: tuple[int, ...] | None = Field(default=None, description="the order drawn; none before")
 
     @model_validator(mode="after")
     def _permutes(self) -> Shuffle:
@@ -148,8 +148,8 @@ class OneOf(Container):
     """One of several operators, with weights."""
 
     ops: tuple[Operator, ...] = Field(description="the alternatives", min_length=1)
-    weights: tuple[float, ...] | None = Field(None, description="relative probabilities; equal by default")
-    pick: int | None = Field(None, description="index of the alternative drawn; none before")
+    weights: tuple[float, ...] | None = Field(default=None, description="relative probabilities; equal by default")
+    pick: int | None = Field(default=None, description="index of the alternative drawn; none before")
 
     @model_validator(mode="after")
     def _weighs(self) -> OneOf:
@@ -203,7 +203,7 @@ class Maybe(Container):
 
     do: Operator = Field(description="the operator")
     p: float = Field(description="its probability", ge=0, le=1)
-    taken: bool | None = Field(None, description="whether it was drawn to happen; none before")
+    taken: bool | None = Field(default=None, description="whether it was drawn to happen; none before")
 
     def members(self) -> tuple[Operator, ...]:
         return (self.do,)

@@ -56,7 +56,9 @@ class Operator(Model):
     notes: ClassVar[tuple[str, ...]] = ()  #: names of the numbers a row that ``apply`` leaves in ``frame.notes``
     uniform: ClassVar[frozenset[str]] = frozenset()  #: fields in which rows must agree to share one tensor call
 
-    per: Literal["patch", "photo"] = Field("patch", description="drawn anew for each patch, or once for each photo")
+    per: Literal["patch", "photo"] = Field(
+        default="patch", description="drawn anew for each patch, or once for each photo"
+    )
 
     # -- before any photo ---------------------------------------------------------------------------------------------
 
@@ -79,6 +81,10 @@ class Operator(Model):
         pixels, multiple = self.reach
         ratio = self.plan(spec).grid.scale[0] / spec.grid.scale[0]
         return math.ceil((math.ceil(after * ratio) + pixels) / multiple) * multiple
+
+    def kernel(self, sensor: Sensor) -> Tensor | None:
+        """The (drawn) operator's point spread function, (b or 1, c, k, k), where it has one: for looking at."""
+        return None
 
     def noted(self) -> tuple[str, ...]:
         """Names of the numbers a row that it records while it is applied."""

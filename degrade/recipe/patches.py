@@ -30,16 +30,20 @@ class Patches(Operator):
 
     size: int = Field(description="side of a patch [pixels]", ge=1)
     margin: int = Field(
-        32, description="what is cut around it for operators that look beyond a pixel [pixels], even", ge=0
+        default=32, description="what is cut around it for operators that look beyond a pixel [pixels], even", ge=0
     )
-    per_photo: int = Field(256, description="rows of each photo, at most", ge=1)
+    per_photo: int = Field(default=256, description="rows of each photo, at most", ge=1)
     max_clipped: float = Field(
-        0.02, description="largest share of a patch that may be clipped in the photo", ge=0, le=1
+        default=0.02, description="largest share of a patch that may be clipped in the photo", ge=0, le=1
     )
-    border: int = Field(0, description="pixels at the photo's edge that no patch may touch; set by the recipe", ge=0)
-    on: str | None = Field(None, description="plane whose picture it looks at; the first that has this crop by default")
-    top: Any = Field(None, description="first row of each rectangle, found when drawn [photo pixels]")
-    left: Any = Field(None, description="first column of each rectangle, found when drawn [photo pixels]")
+    border: int = Field(
+        default=0, description="pixels at the photo's edge that no patch may touch; set by the recipe", ge=0
+    )
+    on: str | None = Field(
+        default=None, description="plane whose picture it looks at; the first that has this crop by default"
+    )
+    top: Any = Field(default=None, description="first row of each rectangle, found when drawn [photo pixels]")
+    left: Any = Field(default=None, description="first column of each rectangle, found when drawn [photo pixels]")
 
     @field_validator("margin")
     @classmethod

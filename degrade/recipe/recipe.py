@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
 from degrade.recipe.cameras import Camera
@@ -28,14 +29,14 @@ from degrade.recipe.paths import Path, Paths
 class Source(Model):
     """What is read of each photo."""
 
-    space: Space = Field(Space.LINEAR, description="linear, mosaic or display")
+    space: Space = Field(default=Space.LINEAR, description="linear, mosaic or display")
     shrink: int | None = Field(
-        None, description="raw pixels a pixel, even (pictures: any); 2 for RAW as linear, else 1", ge=1
+        default=None, description="raw pixels a pixel, even (pictures: any); 2 for RAW as linear, else 1", ge=1
     )
-    camera: str | None = Field(None, description="camera that is simulated: a name, or a JSON file")
-    iso: float | None = Field(None, description="ISO of the photos, where they do not tell it", gt=0)
+    camera: str | None = Field(default=None, description="camera that is simulated: a name, or a JSON file")
+    iso: float | None = Field(default=None, description="ISO of the photos, where they do not tell it", gt=0)
     field: Literal["photo", "unknown"] = Field(
-        "photo", description="place in the image field: as in the photo, or drawn"
+        default="photo", description="place in the image field: as in the photo, or drawn"
     )
 
 
@@ -44,9 +45,9 @@ class Plane(Model):
 
     path: Path = Field(description="names of operators, first to last", min_length=1)
     dtype: Literal["float32", "uint16", "uint8"] | None = Field(
-        None, description="number type in the store; by default what the path ends in"
+        default=None, description="number type in the store; by default what the path ends in"
     )
-    margin: Literal["keep"] | None = Field(None, description="`keep` stores the crop's whole margin")
+    margin: Literal["keep"] | None = Field(default=None, description="`keep` stores the crop's whole margin")
 
 
 def _plane(value: Any) -> Any:
@@ -66,14 +67,14 @@ class Recipe(Model):
     (64, 64)
     """
 
-    seed: int = Field(0, description="seed of all draws")
-    source: Source = Field(Source(), description="what is read of each photo")
+    seed: int = Field(default=0, description="seed of all draws")
+    source: Source = Field(default=Source(), description="what is read of each photo")
     operators: Mapping[str, Operator] = Field(description="operators by name")
     planes: Mapping[str, Annotated[Plane, BeforeValidator(_plane)]] = Field(
         description="planes by name: a list of operators, or path, dtype, margin"
     )
-    store: tuple[str, ...] = Field((), description="planes that are stored; all by default")
-    block: int = Field(16, description="rows rendered at once", ge=1, le=1024)
+    store: tuple[str, ...] = Field(default=(), description="planes that are stored; all by default")
+    block: int = Field(default=16, description="rows rendered at once", ge=1, le=1024)
     train: Mapping[str, Any] = Field(
         default_factory=dict[str, Any], description="settings of `degrade train`; not part of the hash"
     )
@@ -215,6 +216,23 @@ class Recipe(Model):
             if name not in type(self).model_fields:
                 raise RecipeError(f"unknown field {name!r}: {nearest(name, type(self).model_fields)}")
         return type(self).model_validate({**{n: getattr(self, n) for n in type(self).model_fields}, **fields})
+
+    def kernel(self, name: str, patch: int) -> NDArray[np.float32] | None:
+        """The point spread function of one patch, for looking at: (3, k, k); None where nothing has one.
+
+        Args:
+            name: the photo's key.
+            patch: its number within the photo.
+        """
+        photo = Key(self.seed).at(name)
+        sensor = self.sensor(Sensor.make())
+        for step in self.paths.behind:
+            op = self.operators[step]
+            drawn = op.draw(photo.at(step) if op.per == "photo" else photo.at(patch, step))
+            found = drawn.kernel(sensor) if isinstance(drawn, Operator) else None
+            if found is not None:
+                return found[0].numpy()
+        return None
 
     # -- rendering ----------------------------------------------------------------------------------------------------
 

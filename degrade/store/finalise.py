@@ -29,7 +29,16 @@ from degrade.store.metadata import (
     root_sealed,
     table_metadata,
 )
-from degrade.store.record import MANIFEST, Files, Record, done_shards, read_manifest, read_record, record_path
+from degrade.store.record import (
+    MANIFEST,
+    Files,
+    PhotoFact,
+    Record,
+    done_shards,
+    read_manifest,
+    read_record,
+    record_path,
+)
 
 _GONE = BUILD.with_name("gone")
 _ROOT = BUILD.with_name("root.tmp")
@@ -79,11 +88,11 @@ def finalise(store: str | Path, layout: Layout) -> None:
 
 def _list(path: Path, layout: Layout) -> Files:
     out = _Listed(path)
-    photos: list[tuple[str, str, str, int]] = []
+    photos: list[tuple[PhotoFact, int]] = []
     columns = _Columns(out, layout)
     for record in _records(path, layout):
         out.files.update(record.files)
-        photos += [(p.key, p.digest, p.reason, n) for p, n in record.photos]
+        photos += record.photos
         columns.add(record.columns)
     columns.close()
     _write_table(out, photos)
@@ -136,13 +145,17 @@ class _Columns:
             self.out.write(f"{column.name}/zarr.json", dumps(column_metadata(self.layout, column)))
 
 
-def _write_table(out: _Listed, photos: Sequence[tuple[str, str, str, int]]) -> None:
+def _write_table(out: _Listed, photos: Sequence[tuple[PhotoFact, int]]) -> None:
     """The photo table without strings: UTF-8 bytes, padded with zeros to the longest."""
-    table: dict[str, NDArray[Any]] = {"photo_rows": np.array([p[3] for p in photos], "<i4")}
-    for at, name in enumerate(("photo_key", "photo_digest", "photo_reason")):
-        texts = [str(p[at]).encode() for p in photos]
+    table: dict[str, NDArray[Any]] = {
+        "photo_rows": np.array([n for _, n in photos], "<i4"),
+        "photo_white_balance": np.array([p.white_balance for p, _ in photos], "<f4"),
+        "photo_matrix": np.array([p.matrix for p, _ in photos], "<f4"),
+    }
+    for name in ("key", "digest", "reason"):
+        texts = [str(getattr(p, name)).encode() for p, _ in photos]
         width = max(1, *map(len, texts))
-        table[name] = np.array(texts, f"S{width}").view(np.uint8).reshape(len(texts), width)
+        table[f"photo_{name}"] = np.array(texts, f"S{width}").view(np.uint8).reshape(len(texts), width)
     for name, values in table.items():
         size = min(COLUMN_CHUNK, len(values))
         for i in range(0, len(values), size):

@@ -24,7 +24,7 @@ COLUMN_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "
 OWN = "degrade_store"  #: the root attribute that holds the layout
 FORMAT = 1  #: version of what is written on disk
 _NAME = re.compile(r"[A-Za-z][\w.\-\[\]]*")
-_PHOTO_TABLE = ("photo_key", "photo_digest", "photo_reason", "photo_rows")
+_PHOTO_TABLE = tuple(f"photo_{n}" for n in ("key", "digest", "reason", "rows", "white_balance", "matrix"))
 
 
 class UnknownName(KeyError):

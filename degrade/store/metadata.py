@@ -79,8 +79,8 @@ def column_metadata(layout: Layout, column: Column) -> Json:
 
 
 def table_metadata(name: str, shape: tuple[int, ...], dtype: str) -> Json:
-    """zarr.json of a part of the photo table: one number a photo, or UTF-8 bytes padded with zeros."""
-    dims = ("photo_table", f"{name}_byte")[: len(shape)]
+    """zarr.json of a part of the photo table: some numbers a photo, or UTF-8 bytes padded with zeros."""
+    dims = ("photo_table", f"{name}_{'byte' if dtype == 'uint8' else 'entry'}")[: len(shape)]
     chunk = (min(COLUMN_CHUNK, shape[0]), *shape[1:])
     return _array(shape, chunk, dtype, 0, _bytes_codec(dtype), dims, {})
 

@@ -9,6 +9,7 @@ a crop could not fill) keep their numbers and cannot be read.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from degrade.recipe.recipe import Recipe
+    from degrade.store.replay import Replay
 
 Rows = int | slice | Sequence[int] | NDArray[np.integer[Any]]
 
@@ -106,8 +108,9 @@ class PatchStore:
             table = np.ascontiguousarray(self._whole(name))
             return tuple(t.decode() for t in table.view(f"S{table.shape[1]}")[:, 0].tolist())
 
-        rows = self._whole("photo_rows")
-        return Photos(texts("photo_key"), texts("photo_digest"), texts("photo_reason"), rows)
+        rows, gains, matrix = (self._whole(f"photo_{n}") for n in ("rows", "white_balance", "matrix"))
+        keys, digests, reasons = (texts(f"photo_{n}") for n in ("key", "digest", "reason"))
+        return Photos(keys, digests, reasons, rows, gains, matrix.reshape(-1, 3, 3))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -152,6 +155,17 @@ class PatchStore:
             draws[column.name] = None if value != value else value
         planes = Lazy("plane", self.planes, lambda name: self.read(name, index))
         return Row(index, self.photos.keys[photo], patch, planes, draws, self)
+
+    def replay(self, row: int, photos: str | os.PathLike[str]) -> Replay:
+        """Renders a row again from recipe and address and compares it with what is stored, see `Replay`.
+
+        Args:
+            row: its number.
+            photos: the folder that the store was built from.
+        """
+        from degrade.store.replay import replay
+
+        return replay(self, row, photos)
 
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ class PhotoFact:
     """What the store keeps of a photo."""
 
     key: str  #: path relative to the folder, POSIX
-    digest: str = ""  #: of the file's content
+    digest: str = ""  #: fingerprint of the file's content
     reason: str = ""  #: why it is quarantined; empty when it is not
+    white_balance: tuple[float, ...] = (1.0, 1.0, 1.0)  #: gains for R G B that make grey equal
+    matrix: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)  #: balanced RGB to linear sRGB, by rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def write_record(store: Path, layout: Layout, record: Record) -> None:
         "identity": layout.identity,
         "shard": record.shard,
         "files": record.files,
-        "photos": [[p.key, p.digest, p.reason, n] for p, n in record.photos],
+        "photos": [[asdict(p), n] for p, n in record.photos],
     }
     blocks = [np.asarray(record.columns[c.name], np.dtype(c.dtype).newbyteorder("<")) for c in layout.stored_columns]
     body = json.dumps(head, sort_keys=True).encode() + b"\n" + b"".join(b.tobytes() for b in blocks)
@@ -92,9 +94,14 @@ def read_record(store: Path, layout: Layout, shard: int) -> Record:
         dtype = np.dtype(column.dtype).newbyteorder("<")
         columns[column.name] = np.frombuffer(block, dtype, rows, at)
         at += rows * dtype.itemsize
-    photos = tuple((PhotoFact(key, content, reason), n) for key, content, reason, n in head["photos"])
+    photos = tuple((_fact(values), n) for values, n in head["photos"])
     files: Files = {name: (size, hash_) for name, (size, hash_) in head["files"].items()}
     return Record(shard, files, photos, columns)
+
+
+def _fact(values: Mapping[str, Any]) -> PhotoFact:
+    fact = PhotoFact(**values)
+    return replace(fact, white_balance=tuple(fact.white_balance), matrix=tuple(fact.matrix))
 
 
 def read_manifest(store: Path) -> Files | None:

@@ -25,6 +25,8 @@ class Photos:
     digests: tuple[str, ...]
     reasons: tuple[str, ...]  #: why a photo is quarantined; empty when it is not
     rows: NDArray[np.int32]  #: rows present
+    white_balance: NDArray[np.float32]  #: (photos, 3) gains for R G B that make grey equal
+    matrix: NDArray[np.float32]  #: (photos, 3, 3) white-balanced camera RGB to linear sRGB
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -66,6 +68,20 @@ class Row:
     planes: Mapping[str, NDArray[Any]] = field(repr=False)  #: (c, h, w) normalised float32, read when asked for
     draws: dict[str, float | int | bool | str | None]  #: None where nothing was drawn
     store: PatchStore = field(repr=False)
+
+    @property
+    def white_balance(self) -> NDArray[np.float32]:
+        """(3,) the photo's gains for R G B that make grey equal."""
+        return self.store.photos.white_balance[self.index // self.store.layout.per_photo]
+
+    @property
+    def matrix(self) -> NDArray[np.float32]:
+        """(3, 3) the photo's matrix from white-balanced camera RGB to linear sRGB."""
+        return self.store.photos.matrix[self.index // self.store.layout.per_photo]
+
+    def kernel(self) -> NDArray[np.float32] | None:
+        """(3, k, k) the point spread function of R, G and B that this row was blurred with; None where it was not."""
+        return self.store.recipe.kernel(self.photo, self.patch)
 
     def show(self) -> Image:
         """The planes side by side, their differences, the draws, as a picture."""
