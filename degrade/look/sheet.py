@@ -180,8 +180,8 @@ def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | 
     gain = dev.difference_gain(list(found.values()))
     for name, signal in found.items():
         lower[names.index(name)] = difference_tile(names[0], name, signal, gain, cell)
-    own = getattr(row, "kernel", None)
-    kernel = kernels(row) if callable(kernels) else own() if kernels is None and callable(own) else kernels
+    own: Callable[[], Array | None] | None = getattr(row, "kernel", None)
+    kernel = kernels(row) if callable(kernels) else own() if kernels is None and own is not None else kernels
     if kernel is not None:
         lower[0] = kernel_tile(kernel, cell)
     lines = [paint_tiles(tiles, cell, GAP) for tiles in (upper, lower) if any(tiles)]

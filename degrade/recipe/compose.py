@@ -18,7 +18,7 @@ from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
 from degrade.recipe.group import Group, Rows, merge
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, Spec, Split, register
+from degrade.recipe.operator import Drawn, Operator, Spec, Split, register, up
 from degrade.recipe.tree import put
 
 
@@ -60,6 +60,9 @@ class Container(Operator):
     def noted(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(n for op in self.members() for n in op.noted()))
 
+    def multiple(self, spec: Spec) -> int:
+        return math.lcm(*(op.multiple(spec) for op in self.members()))
+
     def unchanged(self, spec: Spec) -> Spec:
         """``spec``, after a check that no member changes it."""
         for op in self.members():
@@ -93,10 +96,17 @@ class Chain(Container):
         return spec
 
     def needs(self, spec: Spec, after: int) -> int:
-        specs = list(itertools.accumulate(self.steps, lambda s, op: op.plan(s), initial=spec))
-        for op, before in zip(reversed(self.steps), reversed(specs[:-1]), strict=True):
+        for op, before in reversed(list(zip(self.steps, self._specs(spec), strict=True))):
             after = op.needs(before, after)
-        return after
+        return up(after, self.multiple(spec))  # nothing is trimmed between the steps
+
+    def multiple(self, spec: Spec) -> int:
+        steps = zip(self.steps, self._specs(spec), strict=True)
+        return math.lcm(*(round(s.grid.scale[0] / spec.grid.scale[0] * op.multiple(s)) for op, s in steps))
+
+    def _specs(self, spec: Spec) -> list[Spec]:
+        """What stands before each step."""
+        return list(itertools.accumulate(self.steps, lambda s, op: op.plan(s), initial=spec))[:-1]
 
 
 @register("shuffle")
@@ -122,8 +132,7 @@ class Shuffle(Container):
         return self.unchanged(spec)
 
     def needs(self, spec: Spec, after: int) -> int:
-        multiple = math.lcm(*(op.reach[1] for op in self.steps))
-        return math.ceil((after + sum(op.needs(spec, 0) for op in self.steps)) / multiple) * multiple
+        return up(after + sum(op.needs(spec, 0) for op in self.steps), self.multiple(spec))
 
     def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
         if self.order is not None or own is True:
@@ -173,8 +182,7 @@ class OneOf(Container):
         return first
 
     def needs(self, spec: Spec, after: int) -> int:
-        multiple = math.lcm(*(op.reach[1] for op in self.ops))
-        return math.ceil(max(op.needs(spec, after) for op in self.ops) / multiple) * multiple
+        return up(max(op.needs(spec, after) for op in self.ops), self.multiple(spec))
 
     def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
         if self.pick is None and own is not True:

@@ -79,8 +79,15 @@ class Operator(Model):
     def needs(self, spec: Spec, after: int) -> int:
         """Input margin [pixels] that leaves ``after`` valid pixels around the output."""
         pixels, multiple = self.reach
-        ratio = self.plan(spec).grid.scale[0] / spec.grid.scale[0]
-        return math.ceil((math.ceil(after * ratio) + pixels) / multiple) * multiple
+        return up(math.ceil(after * self.ratio(spec)) + pixels, multiple)
+
+    def multiple(self, spec: Spec) -> int:
+        """What its input margin must be a multiple of [pixels]."""
+        return self.reach[1]
+
+    def ratio(self, spec: Spec) -> float:
+        """Input pixels an output pixel."""
+        return self.plan(spec).grid.scale[0] / spec.grid.scale[0]
 
     def kernel(self, sensor: Sensor) -> Tensor | None:
         """The (drawn) operator's point spread function, (b or 1, c, k, k), where it has one: for looking at."""
@@ -288,6 +295,11 @@ def stack(op: Operator, keys: Key, own: bool | None = None) -> Drawn:
     pick = choice.index(keys.at(*path))
     parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
     return Split(tuple((rows, put(op, path, value).draw(keys[rows], own=own)) for rows, value in parts if len(rows)))
+
+
+def up(n: float, multiple: int) -> int:
+    """``n`` rounded up to a multiple."""
+    return math.ceil(n / multiple) * multiple
 
 
 def column(value: Any, like: Tensor) -> Tensor:

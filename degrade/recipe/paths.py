@@ -105,8 +105,8 @@ class Paths:
         for plane in self.planes:
             lost, path = 0, self.before(plane)
             for i, name in enumerate(path):
-                ratio = self.spec(path[: i + 1]).grid.scale[0] / self.spec(path[:i]).grid.scale[0]
-                lost = math.ceil((lost + self.operators[name].reach[0]) / ratio)
+                op, spec = self.operators[name], self.spec(path[:i])
+                lost = math.ceil((lost + op.needs(spec, 0)) / op.ratio(spec))
             worst = max(worst, lost)
         return worst
 

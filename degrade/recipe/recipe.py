@@ -188,8 +188,8 @@ class Recipe(Model):
         return {k: v.model_dump(mode="json") if isinstance(v, Model) else v for k, v in named.items()}
 
     def text(self) -> str:
-        """The recipe as canonical JSON, every default written; `Recipe.parse` reads it back."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        """The recipe as JSON, every default written, planes in their order; `Recipe.parse` reads it back."""
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False)
 
     @cached_property
     def hash(self) -> str:
@@ -198,6 +198,7 @@ class Recipe(Model):
         content = {
             **self.model_dump(mode="json", exclude={"train"}),
             "store": list(self.stored),
+            "order": list(self.planes),  # a crop looks at the first plane
             "versions": {n: self.operators[n].version for n in sorted(names)},
             "camera": Camera.named(self.source.camera).model_dump(mode="json") if self.source.camera else None,
         }

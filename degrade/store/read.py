@@ -95,10 +95,14 @@ class PatchStore:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe that the store was built from."""
+        """The recipe that the store was built from.
+
+        Raises:
+            RecipeError: if an operator of its is not installed.
+        """
         from degrade.recipe.recipe import Recipe
 
-        return Recipe.model_validate_json(self.attributes["recipe"])
+        return Recipe.parse(self.attributes["recipe"])
 
     @cached_property
     def photos(self) -> Photos:

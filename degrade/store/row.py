@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.recipe.errors import RecipeError
 from degrade.store.layout import unknown
 
 if TYPE_CHECKING:
@@ -80,8 +81,14 @@ class Row:
         return self.store.photos.matrix[self.index // self.store.layout.per_photo]
 
     def kernel(self) -> NDArray[np.float32] | None:
-        """(3, k, k) the point spread function of R, G and B that this row was blurred with; None where it was not."""
-        return self.store.recipe.kernel(self.photo, self.patch)
+        """(3, k, k) the point spread function of R, G and B that this row was blurred with.
+
+        None where it was not blurred, or by an operator that is not installed here.
+        """
+        try:
+            return self.store.recipe.kernel(self.photo, self.patch)
+        except RecipeError:
+            return None
 
     def show(self) -> Image:
         """The planes side by side, their differences, the draws, as a picture."""
