@@ -21,7 +21,7 @@ from degrade.recipe.prior import Choice, Integer, LogUniform, Normal, Param, See
 from degrade.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from degrade.build.run import build
+    from degrade.builder.run import build
     from degrade.photos.read import read_photo
     from degrade.store.read import PatchStore
 
@@ -55,7 +55,7 @@ __all__ = [
     "register",
 ]
 
-_LATER = {"PatchStore": "degrade.store.read", "build": "degrade.build.run", "read_photo": "degrade.photos.read"}
+_LATER = {"PatchStore": "degrade.store.read", "build": "degrade.builder.run", "read_photo": "degrade.photos.read"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from degrade.recipe.errors import PhotoError, RecipeError
@@ -40,27 +43,28 @@ def build(
 
     Exit status: 0 all photos built, 2 some quarantined (`degrade info` says why), 1 nothing useful.
     """
-    from degrade.build.progress import bar
-    from degrade.build.run import build as run
+    from degrade.builder.progress import bar
+    from degrade.builder.run import build as run
 
     chosen = Recipe.load(recipe)
     if iso is not None:
         chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
     if seed is not None:
         chosen = chosen.changed(seed=seed)
-    report = run(chosen, folder, out, workers=workers, scheduler=scheduler, progress=bar)
-    console.print(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
+    with _stoppable():
+        report = run(chosen, folder, out, workers=workers, scheduler=scheduler, progress=bar)
+    _say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
     for message, keys in report.warnings.items():
-        console.print(f"[yellow]warning[/] {message} ({len(keys)} photos, such as {keys[0]})", highlight=False)
+        _say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
     _quarantined(report.quarantined)
     raise typer.Exit(report.exit_code)
 
 
 def _quarantined(reasons: Any) -> None:
     for key, reason in list(reasons.items())[:10]:
-        console.print(f"[yellow]quarantined[/] {key}: {reason}", highlight=False)
+        _say(f"{key}: {reason}", "[yellow]quarantined[/] ")
     if len(reasons) > 10:
-        console.print(f"... and {len(reasons) - 10} more: `degrade info --json` lists them all")
+        _say(f"... and {len(reasons) - 10} more: `degrade info --json` lists them all")
 
 
 @app.command()
@@ -106,7 +110,7 @@ def show(
     target = out or store.with_name(f"{store.stem}.png")
     numbers = None if rows is None else _numbers(rows)
     contact_sheet(PatchStore(store), target, rows=numbers, count=count)
-    console.print(f"{target}: look at it")
+    _say(f"{target}: look at it")
 
 
 def _numbers(text: str) -> list[int]:
@@ -127,10 +131,10 @@ def verify(store: StorePath) -> None:
         task = bar.add_task("verify", total=None)
         problems = check(store, lambda done, total: bar.update(task, completed=done, total=total))
     for problem in problems:
-        console.print(f"[red]wrong[/] {problem}", highlight=False)
+        _say(problem, "[red]wrong[/] ")
     if problems:
         raise typer.Exit(1)
-    console.print(f"{store}: every byte is as it was written")
+    _say(f"{store}: every byte is as it was written")
 
 
 @app.command()
@@ -145,8 +149,8 @@ def replay(
     again = PatchStore(store).replay(row, photos=photos)
     for name, values in again.planes.items():
         differ = again.different.get(name, 0)
-        said = "identical" if not differ else f"[red]{differ:,} of {values.size:,} samples differ[/]"
-        console.print(f"row {row}, {name}: {said}", highlight=False)
+        said = f"{differ:,} of {values.size:,} samples differ" if differ else "identical"
+        _say(f"row {row}, {name}: {said}", "[red]wrong[/] " if differ else "")
     raise typer.Exit(0 if again.identical else 1)
 
 
@@ -168,14 +172,27 @@ def demo(
     workers: Annotated[int | None, typer.Option(help="Local worker processes; one a core by default.", min=1)] = None,
 ) -> None:
     """Make three RAW photographs of real scenes, pairs from them, a check, a picture and a short training."""
-    from degrade.build.progress import bar
+    from degrade.builder.progress import bar
     from degrade.demo import demo as run
 
-    raise typer.Exit(
-        run(
-            out, workers=workers, say=lambda text: console.print(text, highlight=False, markup=False), progress=bar
-        ).exit_code
-    )
+    with _stoppable():
+        report = run(out, workers=workers, say=_say, progress=bar)
+    raise typer.Exit(report.exit_code)
+
+
+@contextmanager
+def _stoppable() -> Generator[None]:
+    """Ctrl-C becomes one sentence and the exit status that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command continues", err=True)
+        raise typer.Exit(130) from None
+
+
+def _say(text: str, label: str = "") -> None:
+    """One line, however long, its text as it is; ``label`` may be coloured."""
+    console.print(label + escape(text), soft_wrap=True, highlight=False)
 
 
 def main() -> None:
@@ -188,9 +205,6 @@ def main() -> None:
         message = wrong.args[0] if isinstance(wrong, KeyError) else wrong
         typer.echo(f"error: {message}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command continues", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

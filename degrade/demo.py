@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from degrade.build.progress import Progress, quiet
-from degrade.build.run import Report, build
+from degrade.builder.progress import Progress, quiet
+from degrade.builder.run import Report, build
 from degrade.maths import bayer
 from degrade.maths.colour import apply_matrix, camera_to_srgb, srgb_decode
 from degrade.maths.resample import area

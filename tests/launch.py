@@ -21,7 +21,7 @@ import psutil
 _SERVER = """
 import json, os, signal, sys
 import torch, rawpy, zarr, distributed
-import degrade.cli, degrade.build.run, degrade.photos
+import degrade.cli, degrade.builder.run, degrade.photos
 from degrade.recipe.operator import load_operators
 load_operators()
 

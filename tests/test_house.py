@@ -28,7 +28,35 @@ TEXTS = [
     if path.suffix in {".md", ".toml", ".txt", ".yaml"} or path.name == "Makefile"
 ]
 
-PUBLIC: list[str] = []
+PUBLIC = [
+    "Camera",
+    "Chain",
+    "Choice",
+    "Frame",
+    "Grid",
+    "Integer",
+    "Key",
+    "LogUniform",
+    "Maybe",
+    "Normal",
+    "OneOf",
+    "Operator",
+    "Param",
+    "PatchStore",
+    "Patches",
+    "PhotoError",
+    "Recipe",
+    "RecipeError",
+    "Seed",
+    "Sensor",
+    "Shuffle",
+    "Space",
+    "Spec",
+    "Uniform",
+    "build",
+    "read_photo",
+    "register",
+]
 
 #: what draws from a state that everybody shares
 SHARED_RANDOMNESS = re.compile(
@@ -84,7 +112,8 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_import_is_light() -> None:
-    assert loaded("import degrade") - loaded("import torch, numpy, pydantic") == {"degrade"}
+    model = "class M(pydantic.BaseModel):\n    x: float = pydantic.Field(default=0, ge=0)"  # pydantic loads its parts late
+    assert loaded("import degrade") - loaded(f"import torch, numpy, pydantic\n{model}") == {"degrade"}
 
 
 def test_public_names_are_exactly_these() -> None:

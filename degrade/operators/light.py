@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -24,7 +24,9 @@ class Exposure(Operator):
 
     accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR, Space.MOSAIC})
 
-    stops: Param[float] = Field(description="exposure change; positive is brighter [EV]", ge=-20, le=20)
+    stops: Param[Annotated[float, Field(ge=-20, le=20)]] = Field(
+        description="exposure change; positive is brighter [EV]"
+    )
 
     def apply(self, frame: Frame) -> Frame:
         gain = torch.exp2(column(self.stops, frame.data))

@@ -98,6 +98,11 @@ class SensorNoise(Operator):
     pedestal: bool = Field(default=True, description="raise black where read noise would reach below 0 DN")
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
+    def plan(self, spec: Spec) -> Spec:
+        if spec.size is None:
+            raise RecipeError("sensor_noise stands behind the crop, where the simulated sensor begins")
+        return super().plan(spec)
+
     def speed(self, sensor: Sensor) -> Tensor:
         """(b,) ISO of each row.
 
@@ -140,8 +145,7 @@ class SensorNoise(Operator):
             need = FOOTROOM * torch.sqrt(k0.amax(1) * iso / 100)
             rise = torch.ceil(need - sensor.black).clamp(min=0)
             sensor = replace(sensor, black=sensor.black + rise, white=sensor.white + rise)
-        # of several noise operators in a row the most sensitive one names the row
-        return replace(sensor, iso=torch.fmax(iso, sensor.iso) if not isinstance(self.iso, str) else iso)
+        return replace(sensor, iso=iso)  # of several noise operators in a row the last one names it
 
     def variance(self, frame: Frame) -> Tensor:
         """(b, c, h, w) target variance on the normalised signal, source noise taken into account."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -33,6 +33,17 @@ class Container(Operator):
     def members(self) -> tuple[Operator, ...]:
         """The operators inside, in the order in which they are written."""
         raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _as_one(self) -> Self:
+        for op in self.members():
+            if op.per != self.per and op.per != "patch":
+                raise ValueError(f"{op.op}: `per: photo` stands beside the outermost operator, here {self.op}")
+            if getattr(op, "reference", None) is not None:
+                raise ValueError(
+                    f"{op.op}: `reference` cannot stand inside {self.op}; give the operator a name of its own"
+                )
+        return self
 
     def sequence(self) -> tuple[Drawn, ...]:
         """What a drawn container really does, in order."""

@@ -29,6 +29,8 @@ def _word(part: str | int) -> int:
 
 def _words(part: Part) -> Words:
     if isinstance(part, np.ndarray):
+        if not np.issubdtype(part.dtype, np.integer):
+            raise TypeError(f"an array of addresses holds whole numbers, got {part.dtype}")
         return np.array([_word(int(p)) for p in part], np.uint64)
     if isinstance(part, bool) or not isinstance(part, (str, int)):
         raise TypeError(f"a part of an address is text or a whole number, got {type(part).__name__} {part!r}")

@@ -23,7 +23,7 @@ from degrade.recipe.errors import RecipeError, find
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
 from degrade.recipe.group import Group, Rows, agreeing, merge, subset
 from degrade.recipe.key import Key
-from degrade.recipe.prior import Choice, Prior, plain
+from degrade.recipe.prior import Choice, Prior, misplaced, plain
 from degrade.recipe.tree import leaves, mapped, put
 
 GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import
@@ -43,7 +43,16 @@ class Spec:
 class Model(BaseModel):
     """Base of everything a recipe is written in: frozen, no unknown fields, compared by value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        wrong = next((n for n, field in cls.model_fields.items() if misplaced(field)), None)
+        if wrong is not None:
+            raise TypeError(
+                f"{cls.__name__}.{wrong}: limits stand inside Param, Param[Annotated[float, Field(ge=0)]], "
+                "so that priors are held to them too"
+            )
 
 
 class Operator(Model):
@@ -222,6 +231,13 @@ def register(name: str) -> Callable[[K], K]:
 
     Raises:
         RecipeError: if the name is taken by another operator.
+
+    >>> @register("negative")
+    ... class Negative(Operator):
+    ...     def apply(self, frame: Frame) -> Frame:
+    ...         return frame.with_data(1 - frame.data)
+    >>> Operator.named.pop("negative").op
+    'negative'
     """
 
     def add(kind: K) -> K:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, cast, get_args
 import numpy as np
 import torch
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from degrade.recipe.errors import RecipeError, find, nearest
@@ -43,9 +44,12 @@ class Prior:
         raise NotImplementedError
 
     def checked(self, check: Callable[[Any], Any]) -> Prior:
-        """The same prior with its bounds passed through the field's own check."""
+        """The same prior in the field's own type, after a check that the field takes all that can be drawn."""
         found = {n: getattr(self, n) for n in self.checks}
-        return replace(cast(Any, self), **{n: check(v) for n, v in found.items() if v is not None})
+        prior = cast(Prior, replace(cast(Any, self), **{n: check(v) for n, v in found.items() if v is not None}))
+        for value in (*prior.bounds, prior.draw(Key(0))):
+            check(value)
+        return prior
 
     def record(self) -> Any:
         """The arguments as plain data, in order."""
@@ -74,6 +78,8 @@ def _ordered(prior: Any) -> None:
         raise RecipeError(f"{prior.name}: bounds must be numbers, got {low!r} and {high!r}")
     if not low <= high:
         raise RecipeError(f"{prior.name}: low must not exceed high, got {low} and {high}")
+    if np.isinf(low) or np.isinf(high):
+        raise RecipeError(f"{prior.name}: bounds must be finite, got {low} and {high}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class LogUniform(Prior, name="log_uniform"):
             raise RecipeError(f"log_uniform: low must be above 0, got {self.low}")
 
     def draw(self, key: Key) -> Any:
-        return _plain(key, self.low * np.exp(np.log(self.high / self.low) * key.unit()))
+        return _plain(key, np.minimum(self.low * np.exp(np.log(self.high / self.low) * key.unit()), self.high))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -127,20 +133,28 @@ class Normal(Prior, name="normal"):
     checks: ClassVar[tuple[str, ...]] = ("mean", "low", "high")
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise RecipeError(f"normal: std must be above 0, got {self.std}")
+        if not 0 < self.std < np.inf:
+            raise RecipeError(f"normal: std must be above 0 and finite, got {self.std}")
+        object.__setattr__(self, "std", float(self.std))
         if self.low is not None and self.high is not None:
             _ordered(self)
+        _, (below, above) = self._tails()
+        if not below < above:
+            raise RecipeError(f"normal: nothing can be drawn from {self.low} to {self.high}, too far from {self.mean}")
+
+    def _tails(self) -> tuple[float, tuple[float, float]]:
+        """The CDF at both bounds, mirrored (-1) where they lie above the mean: small numbers keep their digits."""
+        low, high = ((b - self.mean) / self.std for b in self.bounds)
+        side = -1.0 if low > 0 else 1.0
+        ends = torch.special.ndtr(torch.tensor(sorted((side * low, side * high)), dtype=torch.float64))
+        return side, (ends[0].item(), ends[1].item())
 
     def draw(self, key: Key) -> Any:
-        below, above = (
-            torch.special.ndtr(torch.tensor((b - self.mean) / self.std, dtype=torch.float64)).item()
-            for b in self.bounds
-        )
+        side, (below, above) = self._tails()
         # half a step keeps the inverse CDF finite at unit() = 0
-        p = below + (above - below) * (key.unit() + 2.0**-54)
-        z = torch.special.ndtri(torch.from_numpy(np.asarray(p))).numpy()
-        return _plain(key, self.mean + self.std * z)
+        p = np.minimum(below + (above - below) * (key.unit() + 2.0**-54), 1 - 2.0**-53)
+        z = side * torch.special.ndtri(torch.from_numpy(np.asarray(p))).numpy()
+        return _plain(key, np.clip(self.mean + self.std * z, *self.bounds))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -153,7 +167,11 @@ class Integer(Prior, name="integer"):
 
     low: int
     high: int
-    __post_init__ = _ordered
+
+    def __post_init__(self) -> None:
+        _ordered(self)
+        if self.low % 1 or self.high % 1:
+            raise RecipeError(f"integer: bounds must be whole numbers, got {self.low} and {self.high}")
 
     def draw(self, key: Key) -> Any:
         return _plain(key, (self.low + np.floor(key.unit() * (self.high - self.low + 1))).astype(np.int64))
@@ -192,6 +210,9 @@ class Choice(Prior, name="choice"):
         if not values:
             raise RecipeError("choice: needs at least one value")
         object.__setattr__(self, "values", values)
+
+    def __repr__(self) -> str:
+        return f"Choice({', '.join(map(repr, self.values))})"
 
     def checked(self, check: Callable[[Any], Any]) -> Prior:
         return Choice(*map(check, self.values))
@@ -242,9 +263,9 @@ class _ParamSchema:
                 try:
                     return value.checked(check)
                 except ValidationError as wrong:
-                    raise ValueError(
-                        f"{value.name}: {wrong.errors()[0]['msg'].lower()}, got {wrong.errors()[0]['input']!r}"
-                    ) from wrong
+                    first = wrong.errors()[0]
+                    hint = "; give low and high" if first["input"] in (-np.inf, np.inf) else ""
+                    raise ValueError(f"{value.name}: {first['msg'].lower()}, got {first['input']!r}{hint}") from wrong
             return inner(value)
 
         written = core_schema.plain_serializer_function_ser_schema(plain)
@@ -266,6 +287,11 @@ def _takes_mapping(kind: Any) -> bool:
 def _prior_schema(name: str) -> dict[str, Any]:
     takes = {"type": "array"} if name == "choice" else {"type": ["array", "object"]}
     return {"type": "object", "properties": {name: takes}, "required": [name], "additionalProperties": False}
+
+
+def misplaced(field: FieldInfo) -> bool:
+    """Whether a field states limits beside ``Param[...]``, where no prior would meet them."""
+    return len(field.metadata) > 1 and any(isinstance(m, _ParamSchema) for m in field.metadata)
 
 
 Param = Annotated[Union[T, Prior], _ParamSchema()]  # noqa: UP007  (a generic alias needs Union)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degrade.build.plan import Plan, differences, plan
-from degrade.build.progress import Progress, quiet
-from degrade.build.shard import Outcome, Task, build_shard
+from degrade.builder.plan import Plan, differences, plan
+from degrade.builder.progress import Progress, quiet
+from degrade.builder.shard import Outcome, Task, build_shard
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import StoreError, locked
 from degrade.store.finalise import finalise
@@ -72,6 +74,14 @@ def build(
         RecipeError: if the recipe is wrong.
         StoreError: if the store holds something else, another build is at work, or the disk is full.
         FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
+
+    >>> import tempfile
+    >>> from degrade.demo import make_photo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     make_photo("rocket", Path(folder, "rocket.dng"))
+    ...     report = build("residual-maps", folder, Path(folder, "pairs.zarr"), workers=1)
+    >>> report.photos, report.rows, report.exit_code
+    (1, 256, 0)
     """
     _refuse_bootstrap()
     if workers is not None and workers < 1:
@@ -150,14 +160,24 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Generat
             yield connected
         return
     quietly: dict[str, Any] = {"distributed.worker.daemon": True, "distributed.scheduler.allowed-failures": 2 * RETRIES}
-    with (
-        dask.config.set(quietly),
-        LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address="", silence_logs=50
-        ) as cluster,
-        Client(cluster, set_as_default=False) as connected,
-    ):
-        yield connected
+    with dask.config.set(quietly):
+        with _deaf_to_ctrl_c():
+            cluster = LocalCluster(
+                n_workers=count, threads_per_worker=1, processes=True, dashboard_address="", silence_logs=50
+            )
+        with cluster, Client(cluster, set_as_default=False) as connected:
+            yield connected
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Generator[None]:
+    """Threads and processes begun here never hear of Ctrl-C, which a terminal sends to all: this process tells them."""
+    resource_tracker.ensure_running()  # which would otherwise start within, and unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _submitted(client: Client, tasks: list[Task]) -> Iterator[Outcome]:

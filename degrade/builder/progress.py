@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
-from degrade.build.shard import Outcome
+from degrade.builder.shard import Outcome
 
 
 class Progress(Protocol):

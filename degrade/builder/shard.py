@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.build.plan import Plan
+from degrade.builder.plan import Plan
 from degrade.photos import Photo, path_of, read_photo
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.recipe import Recipe
