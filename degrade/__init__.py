@@ -16,8 +16,9 @@ from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Operator, Spec, register
+from degrade.recipe.param import Param
 from degrade.recipe.patches import Patches
-from degrade.recipe.prior import Choice, Integer, LogUniform, Normal, Param, Seed, Uniform
+from degrade.recipe.prior import Choice, Integer, LogUniform, Normal, Seed, Uniform
 from degrade.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

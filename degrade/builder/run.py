@@ -7,6 +7,7 @@ again, so the same command continues after any kind of end.
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -117,9 +118,17 @@ def _refuse_other(new: Plan, target: Path) -> None:
     raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
 
 
+_GUARD = 'call build() under `if __name__ == "__main__":`'
+
+
 def _refuse_bootstrap() -> None:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise SystemExit('build() ran while a worker was starting: call it under `if __name__ == "__main__":`')
+    """Ends a process that imports its parent's script again and would build there, too."""
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
+        # of a worker that is ours the parent tells
+        raise SystemExit(
+            1 if process.name.startswith("Dask") else f"build() ran while a process was starting: {_GUARD}"
+        )
 
 
 # -- one worker, or many ----------------------------------------------------------------------------------------------
@@ -145,28 +154,45 @@ def _outcomes(
 def _client(count: int, scheduler: str | None, client: Client | None) -> Generator[Client]:
     import dask.config
     from distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
 
     if client is not None:
         yield client
         return
     if scheduler is not None:
         try:
-            connected = Client(scheduler, timeout="10s", set_as_default=False)
+            _check_address(scheduler)
+            connected = Client(scheduler, timeout="5s", set_as_default=False)
         except (OSError, ValueError) as wrong:
             raise StoreError(
-                f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or check the address"
+                f"no Dask scheduler answers at {scheduler!r}: start one with `dask scheduler`, or check the address, "
+                "such as tcp://host:8786"
             ) from wrong
-        with connected:
+        # that a connection is lost is told in our own words
+        with silence_logging_cmgr(logging.CRITICAL), connected:
             yield connected
         return
     quietly: dict[str, Any] = {"distributed.worker.daemon": True, "distributed.scheduler.allowed-failures": 2 * RETRIES}
     with dask.config.set(quietly):
-        with _deaf_to_ctrl_c():
-            cluster = LocalCluster(
-                n_workers=count, threads_per_worker=1, processes=True, dashboard_address="", silence_logs=50
-            )
+        try:
+            with _deaf_to_ctrl_c():
+                cluster = LocalCluster(
+                    n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+                )
+        except RuntimeError:
+            raise StoreError(f"the local workers did not start: in a script, {_GUARD}, or use workers=1") from None
         with cluster, Client(cluster, set_as_default=False) as connected:
             yield connected
+
+
+def _check_address(address: str) -> None:
+    """Raises ValueError if this is no address; a client that finds it out itself would hang for long."""
+    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, place = parse_address(address)
+    get_backend(scheme)
+    parse_host_port(place)
 
 
 @contextmanager
@@ -194,10 +220,24 @@ def _submitted(client: Client, tasks: list[Task]) -> Iterator[Outcome]:
     running = as_completed([submit(t) for t in itertools.islice(waiting, window)], loop=client.loop)
     try:
         for future in running:
-            yield future.result()
+            yield _result(future)
             future.release()
             task = next(waiting, None)
             if task is not None:
                 running.add(submit(task))
     finally:
         client.cancel(list(running.futures))
+
+
+def _result(future: Any) -> Outcome:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as wrong:
+        raise StoreError(
+            f"worker processes died again and again while building {wrong.task}, perhaps of too little memory: "
+            "use fewer workers and run the same command again, it continues"
+        ) from wrong
+    except CancelledError as wrong:
+        raise StoreError("the Dask scheduler went away: run the same command again, it continues") from wrong

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from degrade.recipe.frame import Frame, Space
 from degrade.recipe.operator import Operator, column, register
-from degrade.recipe.prior import Param
+from degrade.recipe.param import Param
 
 
 @register("exposure")

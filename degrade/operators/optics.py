@@ -13,7 +13,7 @@ from degrade.maths import psf as spread
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.operator import Model, Operator, register
-from degrade.recipe.prior import Param
+from degrade.recipe.param import Param
 
 Width = Annotated[float, Field(ge=0, le=100)]
 FNumber = Annotated[float, Field(gt=0, le=512)]

@@ -16,7 +16,8 @@ from degrade.maths.resample import area
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.operator import Operator, Spec, column, register
-from degrade.recipe.prior import Param, Seed
+from degrade.recipe.param import Param
+from degrade.recipe.prior import Seed
 
 RAW = frozenset({Space.LINEAR, Space.MOSAIC})
 Iso = Annotated[float, Field(gt=0)]

@@ -20,8 +20,8 @@ import torch
 
 from degrade.maths import bayer
 from degrade.maths.colour import camera_to_srgb
-from degrade.photos.errors import PhotoError
 from degrade.photos.tags import Tags, numbers, text
+from degrade.recipe.errors import PhotoError
 
 Matrix = tuple[tuple[float, ...], ...]
 

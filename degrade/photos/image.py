@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from degrade.maths.colour import srgb_decode
 from degrade.maths.resample import area
-from degrade.photos.errors import PhotoError
 from degrade.photos.tags import BROKEN, COLOR_FILTER_ARRAY, silent, whole
+from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
 
 Path = str | os.PathLike[str]

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from degrade.maths import bayer
-from degrade.photos.errors import PhotoError
 from degrade.photos.facts import RawFacts, gather
 from degrade.photos.tags import Tags, is_linear_raw, read_tags
+from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
 
 Path = str | os.PathLike[str]

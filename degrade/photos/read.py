@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from degrade.photos.errors import PhotoError
 from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS
 from degrade.photos.image import read_picture
 from degrade.photos.raw import read_raw
+from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Space
 
 

@@ -23,7 +23,8 @@ from degrade.recipe.errors import RecipeError, find
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
 from degrade.recipe.group import Group, Rows, agreeing, merge, subset
 from degrade.recipe.key import Key
-from degrade.recipe.prior import Choice, Prior, misplaced, plain
+from degrade.recipe.param import misplaced
+from degrade.recipe.prior import Choice, Prior, plain
 from degrade.recipe.tree import leaves, mapped, put
 
 GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import

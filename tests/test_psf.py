@@ -1,0 +1,200 @@
+"""Kernels against closed forms, brute force and each other; convolution against SciPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, signal, special
+from torch import Tensor
+
+from degrade.maths import fourier, psf
+
+N = 64
+
+
+def kernel(transfer: Tensor, n: int = N) -> Tensor:
+    """The whole kernel before any window, its centre at n // 2."""
+    return torch.fft.fftshift(torch.fft.irfft2(transfer, s=(n, n)), dim=(-2, -1))
+
+
+def moments(k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Sum, centroid (y, x) and variance (y, x) about the middle pixel [pixels]."""
+    k = k.double()
+    p = torch.arange(k.shape[-1], dtype=torch.float64) - k.shape[-1] // 2
+    total = k.sum((-2, -1))
+    y, x = (k.sum(-1) * p).sum(-1) / total, (k.sum(-2) * p).sum(-1) / total
+    vy, vx = (k.sum(-1) * p**2).sum(-1) / total - y**2, (k.sum(-2) * p**2).sum(-1) / total - x**2
+    return total, y, x, vy, vx
+
+
+# -- closed forms -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f_number", [1.4, 2.8, 8.0, 22.0])
+def test_airy_mtf_is_the_closed_form(f_number: float) -> None:
+    """MTF of a round pupil, before windowing, at all angles, per wavelength."""
+    cutoff = 4.0 / (torch.tensor([0.60, 0.54, 0.46]) * f_number)
+    transfer = psf.airy_transfer(cutoff, N)
+    fy, fx = np.fft.fftfreq(N)[:, None], np.fft.rfftfreq(N)[None]
+    for t, c in zip(transfer, cutoff.tolist(), strict=True):
+        v = np.minimum(np.hypot(fy, fx) / c, 1)
+        expected = 2 / np.pi * (np.arccos(v) - v * np.sqrt(1 - v**2))
+        np.testing.assert_allclose(t.numpy(), expected, atol=1e-6)
+
+
+def test_airy_mtf_is_the_pattern_of_the_airy_disc() -> None:
+    """The transform of (2 J1(r) / r)^2, integrated numerically: an independent way to the same curve."""
+    c = 0.4  # cycles a pixel
+    transfer = psf.airy_transfer(torch.tensor(c), N)[0]
+    for k in (0, 3, 9, 16, 24, 30):
+        f = k / N
+
+        def ring(r: float, f: float = f) -> float:
+            z = math.pi * c * r
+            airy = (special.j1(z) / z) ** 2 if z else 0.25
+            return airy * special.j0(2 * math.pi * f * r) * r
+
+        value = integrate.quad(ring, 0, 600, limit=4000)[0]
+        total = 1 / (2 * (math.pi * c) ** 2)  # of the whole plane: the integral of J1(z)^2 / z is 1/2
+        assert transfer[k].item() == pytest.approx(value / total, abs=1e-3)
+
+
+@given(st.floats(0, 6))
+def test_gaussian_integrated_over_pixels(sigma: float) -> None:
+    k = kernel(psf.gaussian_transfer(torch.tensor(sigma, dtype=torch.float64), N))
+    total, y, x, vy, vx = moments(k)
+    assert total == pytest.approx(1, abs=1e-12)
+    assert k.min() > -1e-15
+    assert y == pytest.approx(0, abs=1e-9)
+    assert x == pytest.approx(0, abs=1e-9)
+    if sigma >= 0.5:  # below, the pixels' own sampling shows: the grid's variance is that of a rounded Gaussian
+        assert vx == pytest.approx(sigma**2 + 1 / 12, abs=2e-3)
+        assert vy == pytest.approx(vx, abs=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.8, 2.0])
+def test_gaussian_pixels_are_differences_of_the_error_function(sigma: float) -> None:
+    k = kernel(psf.gaussian_transfer(torch.tensor(sigma, dtype=torch.float64), N))
+    edges = np.arange(-5.5, 6) / (sigma * math.sqrt(2))
+    line = np.diff(special.erf(edges)) / 2
+    np.testing.assert_allclose(k[27:38, 27:38].numpy(), np.outer(line, line), atol=1e-12)
+
+
+@pytest.mark.parametrize("radius", [0.3, 0.5, 0.9, 1.5, 2.71, 6.0])
+def test_disc_is_its_exact_overlap_with_each_pixel(radius: float) -> None:
+    k = kernel(psf.disc_transfer(torch.tensor([radius], dtype=torch.float64), N))[0]
+    fine, half = 101, 8
+    p = (np.arange((2 * half + 1) * fine) + 0.5) / fine - half - 0.5
+    inside = np.hypot(p[:, None], p[None]) < radius
+    brute = inside.reshape(2 * half + 1, fine, 2 * half + 1, fine).mean((1, 3))
+    cut = slice(N // 2 - half, N // 2 + half + 1)
+    np.testing.assert_allclose(k[cut, cut].numpy(), brute / (math.pi * radius**2), atol=2e-3 / (math.pi * radius**2))
+    total, y, x, vy, vx = moments(k)
+    assert total == pytest.approx(1, abs=1e-12)
+    assert k.min() > -1e-15
+    assert max(abs(y), abs(x)) < 1e-9
+    assert vx == pytest.approx(vy, abs=1e-9)
+    if radius > 2:
+        assert vx == pytest.approx(radius**2 / 4 + 1 / 12, abs=5e-3)
+
+
+def test_a_disc_inside_one_pixel_is_a_dot() -> None:
+    k = kernel(psf.disc_transfer(torch.tensor([0.0, 0.4], dtype=torch.float64), N))
+    assert k[:, N // 2, N // 2].tolist() == pytest.approx([1, 1])
+
+
+def test_aperture_is_a_box() -> None:
+    """Three pixels wide it averages three pixels: closed form on the grid, where the sinc is that of a box."""
+    transfer = psf.aperture_transfer(torch.tensor(3.0), N)[0]
+    assert transfer.tolist() == pytest.approx(np.sinc(3 * np.fft.rfftfreq(N)).tolist(), abs=1e-12)
+    assert psf.aperture_transfer(torch.tensor([0.0]), N).eq(1).all()
+
+
+# -- products and windows ---------------------------------------------------------------------------------------------
+
+
+def test_a_product_of_transfers_is_a_convolution_of_kernels() -> None:
+    a = psf.gaussian_transfer(torch.tensor(1.2, dtype=torch.float64), N)
+    b = psf.disc_transfer(torch.tensor(2.3, dtype=torch.float64), N)
+    expected = signal.fftconvolve(kernel(a).numpy(), kernel(b).numpy())
+    product = kernel(a * b).numpy()
+    np.testing.assert_allclose(product[16:48, 16:48], expected[48:80, 48:80], atol=1e-9)
+
+
+@pytest.mark.parametrize(("f_number", "lost"), [(2.8, 0.0044), (8.0, 0.0123), (16.0, 0.0243)])
+def test_energy_lost_to_the_window(f_number: float, lost: float) -> None:
+    """What lies beyond the window, by the closed form of the energy in a circle: 1 - J0^2 - J1^2.
+
+    A square window holds more than its inscribed circle and less than the circle about it.
+    """
+    radius, c = 15, 4 / (0.54 * f_number)
+    k, found = psf.kernel_from_transfer(psf.airy_transfer(torch.tensor(c), psf.grid_size(radius)), radius)
+
+    def beyond(r: float) -> float:
+        return special.j0(math.pi * c * r) ** 2 + special.j1(math.pi * c * r) ** 2
+
+    half = radius + 0.5
+    assert beyond(half * math.sqrt(2)) * 0.8 < found < beyond(half) * 1.1
+    assert found == pytest.approx(lost, abs=2e-4)
+    assert k.sum() == pytest.approx(1, abs=1e-6)
+    assert k.shape == (31, 31)
+    assert max(abs(v) for v in moments(k)[1:3]) < 1e-6
+
+
+def test_a_cut_off_above_nyquist_has_true_negative_lobes_and_one_below_has_none() -> None:
+    sharp, _ = psf.kernel_from_transfer(psf.airy_transfer(torch.tensor(4 / (0.54 * 4)), 128), 15)
+    soft, _ = psf.kernel_from_transfer(psf.airy_transfer(torch.tensor(4 / (0.54 * 16)), 128), 15)
+    assert -0.02 < sharp.min() < -0.001
+    assert soft.min() > -1e-6
+
+
+@given(st.integers(1, 255))
+def test_the_working_grid_is_wide(radius: int) -> None:
+    assert psf.grid_size(radius) >= 8 * radius + 1
+    assert math.log2(psf.grid_size(radius)).is_integer()
+
+
+# -- convolution ------------------------------------------------------------------------------------------------------
+
+
+def test_a_delta_becomes_the_kernel_upright() -> None:
+    rng = np.random.default_rng(0)
+    k = torch.from_numpy(rng.random((2, 3, 5, 5)).astype(np.float32))
+    dot = torch.zeros(2, 3, 21, 17)
+    dot[..., 10, 8] = 1
+    torch.testing.assert_close(fourier.convolve(dot, k)[..., 8:13, 6:11], k, atol=1e-6, rtol=0)
+
+
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_convolution_is_scipys_inside_the_margin(h: int, w: int, r: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, k = (rng.normal(size=s).astype(np.float32) for s in ((2, 2, h, w), (2, 1, 2 * r + 1, 2 * r + 1)))
+    found = fourier.convolve(torch.from_numpy(x), torch.from_numpy(k))
+    assert found.shape == x.shape
+    assert found.is_contiguous()
+    for i in range(2):
+        for c in range(2):
+            expected = signal.convolve2d(x[i, c], k[i, 0], mode="valid")
+            np.testing.assert_allclose(found[i, c, r : h - r, r : w - r].numpy(), expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (11, 11)])
+def test_kernels_that_do_not_fit_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"odd side of at most 9 pixels here"):
+        fourier.convolve(torch.zeros(1, 1, 9, 12), torch.zeros(1, 1, *shape))
+
+
+@given(st.integers(1, 3000))
+def test_fast_sizes(n: int) -> None:
+    def smooth(m: int) -> bool:
+        return all(m % p or m == p or p in (2, 3, 5) for p in range(2, m + 1) if all(p % q for q in range(2, p)))
+
+    fast = fourier.fast_size(n)
+    assert fast >= n
+    assert math.gcd(fast, 30**12) == fast
+    assert not any(math.gcd(m, 30**12) == m for m in range(n, fast))
