@@ -50,8 +50,10 @@ def layout(recipe: Recipe, photos: Sequence[Photo]) -> Layout:
     per_photo = recipe.crop.per_photo
     largest = max(p.row_bytes for p in planes) * per_photo
     together = max(1, min(SHARD // largest, -(-len(photos) // SPREAD)))
+    # what decides no pixel must not make another store: settings of a training, the order in which operators are named
+    canonical = recipe.changed(train={}, operators=dict(sorted(recipe.operators.items())))
     attributes = {
-        "recipe": recipe.text(),
+        "recipe": canonical.text(),
         "recipe_hash": recipe.hash,
         "seed": recipe.seed,
         "photos_digest": photos_digest([(p.key, p.fingerprint) for p in photos]),
@@ -64,13 +66,13 @@ def photos_digest(photos: Sequence[tuple[str, str]]) -> str:
     return hashlib.blake2b(json.dumps(list(photos)).encode(), digest_size=16).hexdigest()
 
 
-def differences(new: Plan, old: Layout, old_photos: Mapping[str, str] | None) -> list[str]:
+def differences(new: Plan, old: Layout, old_photos: Mapping[str, str]) -> list[str]:
     """What a plan changes about the store that is there, in words.
 
     Args:
         new: the plan.
         old: the store's layout.
-        old_photos: fingerprint by key of the store's photos, where known.
+        old_photos: fingerprint by key of the store's photos, as far as they are known.
     """
     said: list[str] = []
     before, after = (json.loads(str(x.attributes.get("recipe", "{}"))) for x in (old, new.layout))
@@ -80,7 +82,8 @@ def differences(new: Plan, old: Layout, old_photos: Mapping[str, str] | None) ->
     elif old.attributes.get("recipe_hash") != new.recipe.hash:
         said.append("the camera's numbers or an operator's version")
     if old.attributes.get("photos_digest") != new.layout.attributes["photos_digest"]:
-        said.append(f"the photos ({_photos(old_photos, {p.key: p.fingerprint for p in new.photos})})")
+        now = {p.key: p.fingerprint for p in new.photos}
+        said.append(f"the photos ({_photos(old_photos, now, old.photos)})")
     return said or old.difference(new.layout)
 
 
@@ -91,12 +94,14 @@ def _changed(a: Any, b: Any, path: str = "") -> list[str]:
     return [] if a == b else [path]
 
 
-def _photos(old: Mapping[str, str] | None, new: Mapping[str, str]) -> str:
-    if old is None:
-        return "other files"
+def _photos(old: Mapping[str, str], new: Mapping[str, str], count: int) -> str:
+    """What changed from ``count`` old photos, all of them known or some, to the new ones."""
     kinds = {
-        "added": sorted(new.keys() - old.keys()),
+        "added": sorted(new.keys() - old.keys()) if len(old) == count else [],
         "missing": sorted(old.keys() - new.keys()),
         "changed": sorted(k for k in new.keys() & old.keys() if new[k] != old[k]),
     }
-    return "; ".join(f"{len(v)} {k}: {', '.join(v[:3])}{', ...' if len(v) > 3 else ''}" for k, v in kinds.items() if v)
+    said = [f"{len(v)} {k}: {', '.join(v[:3])}{', ...' if len(v) > 3 else ''}" for k, v in kinds.items() if v]
+    if not said:
+        said = [f"{len(new)} instead of {count}" if len(new) != count else "some have another name or content"]
+    return "; ".join(said)

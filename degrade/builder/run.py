@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -24,7 +24,9 @@ from degrade.builder.shard import Outcome, Task, build_shard
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import StoreError, locked
 from degrade.store.finalise import finalise
+from degrade.store.layout import Layout
 from degrade.store.read import PatchStore
+from degrade.store.record import read_record
 from degrade.store.write import create, done_shards, read_layout
 
 if TYPE_CHECKING:
@@ -109,13 +111,21 @@ def _refuse_other(new: Plan, target: Path) -> None:
     old = read_layout(target)
     if old is None or old == new.layout:
         return
+    what = " and ".join(differences(new, old, _photos_of(target, old)))
+    raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
+
+
+def _photos_of(target: Path, layout: Layout) -> dict[str, str]:
+    """Fingerprints by key of a store's photos; of an unfinished one those of its finished shards."""
     try:
         table = PatchStore(target).photos
-        photos = dict(zip(table.keys, table.digests, strict=True))
-    except StoreError:  # not finished: its photo table is not there yet
-        photos = None
-    what = " and ".join(differences(new, old, photos))
-    raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
+        return dict(zip(table.keys, table.digests, strict=True))
+    except StoreError:
+        known: dict[str, str] = {}
+        for k in done_shards(target, layout):
+            with suppress(StoreError):
+                known |= {photo.key: photo.digest for photo, _ in read_record(target, layout, k).photos}
+        return known
 
 
 _GUARD = 'call build() under `if __name__ == "__main__":`'
@@ -187,7 +197,7 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Generat
 
 def _check_address(address: str) -> None:
     """Raises ValueError if this is no address; a client that finds it out itself would hang for long."""
-    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.addressing import parse_address, parse_host_port
     from distributed.comm.registry import get_backend
 
     scheme, place = parse_address(address)

@@ -107,4 +107,5 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     a, b = n // 2 - radius, n // 2 + radius + 1
     kernel = psf[..., a:b, a:b]
     inside = kernel.sum((-2, -1))
-    return (kernel / inside[..., None, None]).float(), (1.0 - inside).float()
+    # nine decimals: what rounding alone loses is nothing
+    return (kernel / inside[..., None, None]).float(), (1.0 - inside).round(decimals=9).float()

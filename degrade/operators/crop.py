@@ -11,7 +11,9 @@ from degrade.recipe.frame import Frame
 from degrade.recipe.group import Rows
 from degrade.recipe.key import Key
 from degrade.recipe.operator import register
-from degrade.recipe.patches import ABSENT, TRIES, Patches
+from degrade.recipe.patches import ABSENT, Patches
+
+TRIES = 64  #: rectangles tried for a row before it is given up
 
 
 @register("crop")
@@ -28,17 +30,16 @@ class Crop(Patches):
     torch.Size([5, 3, 80, 80])
     """
 
-    def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
+    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
         clipped = _ClippedShare(frame, self.size)
-        step, edge = self.step(frame), -(-(self.margin + self.border) // self.step(frame)) * self.step(frame)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
         for attempt in range(TRIES):
             y, x = (
-                np.floor(key[waiting].at(axis, attempt).unit() * n).astype(np.int64)
-                for axis, n in zip(("top", "left"), room, strict=True)
+                inside[np.floor(key[waiting].at(name, attempt).unit() * len(inside)).astype(np.int64)]
+                for name, inside in (("top", tops), ("left", lefts))
             )
-            good = clipped(edge + step * y, edge + step * x) <= self.max_clipped
+            good = clipped(y, x) <= self.max_clipped
             top[waiting[good]], left[waiting[good]] = y[good], x[good]
             waiting = waiting[~good]
             if not len(waiting):
@@ -58,17 +59,16 @@ class GridCrop(Patches):
         default=None, description="from one patch to the next [pixels]; the patch size by default", ge=1
     )
 
-    def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
-        step = self.step(frame)
-        stride = max(1, (self.stride or self.size) // step)
-        ys, xs = np.meshgrid(*(np.arange(0, n, stride) for n in room), indexing="ij")
-        clipped = _ClippedShare(frame, self.size)
-        edge = -(-(self.margin + self.border) // step) * step
-        good = clipped(edge + step * ys.ravel(), edge + step * xs.ravel()) <= self.max_clipped
-        ys, xs = ys.ravel()[good], xs.ravel()[good]
-        top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
+    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
+        stride = self.stride or self.size
+        # the first admissible place at or after each multiple of the stride
+        lines = (inside[np.unique((inside - inside[0]) // stride, return_index=True)[1]] for inside in (tops, lefts))
+        ys, xs = (axis.ravel() for axis in np.meshgrid(*lines, indexing="ij"))
+        good = _ClippedShare(frame, self.size)(ys, xs) <= self.max_clipped
+        ys, xs = ys[good], xs[good]
         count = min(len(key), len(ys))
         chosen = np.arange(count) * len(ys) // max(count, 1)
+        top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         top[:count], left[:count] = ys[chosen], xs[chosen]
         return top, left
 

@@ -6,7 +6,7 @@ the rectangles lie; they become the fields ``top`` and ``left`` of the drawn ope
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from degrade.recipe.key import Key
 from degrade.recipe.operator import Drawn, Operator, Spec
 
 ABSENT = -1  #: ``top`` and ``left`` of a row that could not be placed
-TRIES = 64  #: rectangles tried for a row before it is given up
 
 
 class Patches(Operator):
@@ -58,8 +57,8 @@ class Patches(Operator):
             raise RecipeError(f"{self.op}: the path has already been cropped; a path has exactly one crop")
         return Spec(spec.space, spec.channels, (self.size, self.size), Grid(), spec.digital)
 
-    def places(self, key: Key, room: tuple[int, int], frame: Frame) -> tuple[Rows, Rows]:
-        """Rows and columns of n rectangles, in ``room`` places each way; ABSENT where there is none."""
+    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
+        """First row and column of n rectangles, from those that lie inside; ABSENT where there is none."""
         raise NotImplementedError
 
     def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
@@ -67,27 +66,20 @@ class Patches(Operator):
             return self
         if frame is None:
             raise RecipeError(f"{self.op} looks at the photo: give draw(key, frame)")
-        step = self.step(frame)
-        edge = _even(self.margin + self.border, step)
-        height, width = frame.size
-        if min(height, width) < self.size + 2 * edge:
+        # in LINEAR, rectangles start on whole 2 x 2 squares of the colour filters
+        step = 2 if frame.space is Space.LINEAR else 1
+        edge = -(-(self.margin + self.border) // step) * step
+        tops, lefts = (np.arange(edge, n - self.size - edge + 1, step) for n in frame.size)
+        if not (len(tops) and len(lefts)):
             need = self.size + 2 * edge
             raise PhotoError(
-                f"the photo has {height} x {width} pixels here; patches of {self.size} with a margin of {edge} "
-                f"need {need} x {need}: use a smaller size, margin or shrink"
+                f"the photo has {frame.size[0]} x {frame.size[1]} pixels here; patches of {self.size} with a margin of "
+                f"{edge} need {need} x {need}: use a smaller size, margin or shrink"
             )
-        room = tuple((n - self.size - 2 * edge) // step + 1 for n in (height, width))
-        top, left = self.places(key if key.many else Key(key.word[None]), cast("tuple[int, int]", room), frame)
-        placed = top != ABSENT
-        top, left = (np.where(placed, edge + step * v, ABSENT) for v in (top, left))
-        if not key.many:
-            top, left = int(top[0]), int(left[0])
-        return self.model_copy(update={"top": top, "left": left})
-
-    @staticmethod
-    def step(frame: Frame) -> int:
-        """Rectangles start on multiples of this: 2 in LINEAR, so that each patch begins on a whole 2 x 2 of the CFA."""
-        return 2 if frame.space is Space.LINEAR else 1
+        top, left = self.places(key if key.many else Key(key.word[None]), tops, lefts, frame)
+        return self.model_copy(
+            update={"top": top, "left": left} if key.many else {"top": int(top[0]), "left": int(left[0])}
+        )
 
     def apply(self, frame: Frame) -> Frame:
         """The rectangles with their whole margin."""
@@ -128,7 +120,3 @@ class Patches(Operator):
         )
         place = scale * middle - 0.5 + offset
         return (place - photo.sensor.centre) / photo.sensor.half_diagonal[:, None]
-
-
-def _even(n: int, step: int) -> int:
-    return -(-n // step) * step
