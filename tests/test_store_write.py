@@ -271,7 +271,7 @@ def test_the_layout_survives_its_json(store):
 
 def test_folders_that_are_not_ours_are_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(StoreError, match="not a store of ours and not empty"):
+    with pytest.raises(StoreError, match="holds other things and is not a store of ours"):
         create(tmp_path, stores.LAYOUT)
     zarr.create_group(str(tmp_path / "foreign"))
     with pytest.raises(StoreError, match="Zarr group, but not a store of ours"):
@@ -283,9 +283,21 @@ def test_folders_that_are_not_ours_are_refused(tmp_path):
 
 def test_another_recipe_under_a_store_is_refused_with_what_differs(tmp_path):
     create(tmp_path, stores.LAYOUT)
+    stores.write_shard(tmp_path, 2)
     other = dataclasses.replace(stores.LAYOUT, photos=8, attributes={**stores.LAYOUT.attributes, "seed": 8})
     with pytest.raises(StoreError, match=re.escape("(different: seed, photos)")):
         create(tmp_path, other)
+    assert read_layout(tmp_path) == stores.LAYOUT
+
+
+def test_a_store_that_nothing_was_built_into_may_be_begun_anew(tmp_path):
+    first = dataclasses.replace(
+        stores.LAYOUT, planes=(*stores.LAYOUT.planes, PlaneLayout("more", 1, 2, 2, "float32", "linear"))
+    )
+    create(tmp_path / "a", first)
+    for name in ("a", "b"):
+        stores.build(tmp_path / name)
+    assert stores.files(tmp_path / "a") == stores.files(tmp_path / "b")
 
 
 def test_an_unfinished_store_cannot_be_sealed(tmp_path):

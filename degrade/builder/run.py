@@ -27,7 +27,7 @@ from degrade.store.finalise import finalise
 from degrade.store.layout import Layout
 from degrade.store.read import PatchStore
 from degrade.store.record import read_record
-from degrade.store.write import create, done_shards, read_layout
+from degrade.store.write import begun, create, done_shards, read_layout
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -109,7 +109,7 @@ def build(
 def _refuse_other(new: Plan, target: Path) -> None:
     """Raises StoreError, saying what differs, if there is a store of another recipe, seed or set of photos."""
     old = read_layout(target)
-    if old is None or old == new.layout:
+    if old is None or old == new.layout or not begun(target, old):
         return
     what = " and ".join(differences(new, old, _photos_of(target, old)))
     raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")

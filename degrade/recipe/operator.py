@@ -321,5 +321,7 @@ def up(n: float, multiple: int) -> int:
 
 def column(value: Any, like: Tensor) -> Tensor:
     """A field as a tensor that multiplies (b, c, h, w): ``(b, 1, 1, 1)``, ``(b, c, 1, 1)``, or one number."""
+    if isinstance(value, Prior):
+        raise RecipeError(f"{value} is not drawn yet: op.draw(key) comes before apply")
     t = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     return t.reshape(*t.shape, *(1,) * (4 - t.ndim)) if t.ndim else t

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,13 +54,25 @@ def read_layout(store: str | Path) -> Layout | None:
         attributes = dict(root["attributes"])
     except FileNotFoundError:
         if path.is_dir() and any(path.iterdir()) and not (path / BUILD.parent).is_dir():
-            raise StoreError(f"{path} is not a store of ours and not empty: choose another --out") from None
+            raise StoreError(f"{path} holds other things and is not a store of ours: name another folder") from None
         return None
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{path}/zarr.json is damaged: fetch it again, or delete it and build anew") from None
     if OWN not in attributes:
         raise StoreError(f"{path} is a Zarr group, but not a store of ours: choose another folder")
     return Layout.from_json(attributes.pop(OWN), attributes)
+
+
+def begun(store: str | Path, layout: Layout) -> bool:
+    """Whether anything was built into a store yet: one that a first mistake left empty may be begun anew."""
+    return read_manifest(Path(store)) not in (None, {}) or bool(done_shards(store, layout))
+
+
+def _clear(path: Path, layout: Layout) -> None:
+    with explained(path, "clearing a store that nothing was built into"):
+        for name in (*(plane.name for plane in layout.planes), BUILD.parent.name):
+            shutil.rmtree(path / name, ignore_errors=True)
+        (path / "zarr.json").unlink()
 
 
 def create(store: str | Path, layout: Layout) -> None:
@@ -73,8 +86,11 @@ def create(store: str | Path, layout: Layout) -> None:
     path = Path(store)
     old = read_layout(path)
     if old is not None and old != layout:
-        what = ", ".join(old.difference(layout))
-        raise StoreError(f"{path} holds another store (different: {what}): choose another --out, or delete it")
+        if begun(path, old):
+            what = ", ".join(old.difference(layout))
+            raise StoreError(f"{path} holds another store (different: {what}): choose another --out, or delete it")
+        _clear(path, old)
+        old = None
     with explained(path, "beginning the store"):
         if old is not None and not (path / BUILD).exists() and len(done_shards(path, layout)) == layout.shards:
             return
