@@ -144,6 +144,11 @@ class Started:
         """Sends a signal to it and to all processes that it has started."""
         os.killpg(self.pid, number)
 
+    @property
+    def process(self) -> psutil.Process:
+        """The process itself."""
+        return psutil.Process(self.pid)
+
     def children(self) -> list[psutil.Process]:
         """All processes that it has started."""
-        return psutil.Process(self.pid).children(recursive=True)
+        return self.process.children(recursive=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,12 @@ def sensors(b: int) -> Sensor:
     step = torch.arange(b, dtype=torch.float32)
     changed = {"black": 256 + 64 * step, "white": 4095 + 1000 * step, "pitch": 4 + step, "iso": 200 * (1 + step)}
     return Sensor(**{**one.__dict__, **changed, "centre": torch.zeros(b, 2)})
+
+
+def photo(space: Space = Space.LINEAR, h: int = 160, w: int = 160, seed: int = 2) -> Frame:
+    """A whole photo, nothing of it clipped and nothing known of its noise."""
+    whole = frame(space, 1, (h, w), margin=0, seed=seed)
+    return replace(whole, data=whole.data.clamp(0, 1), noise=None, aux={}, origin=torch.zeros(1, 2, dtype=torch.int64))
 
 
 def frame(space: Space, b: int = 1, size: tuple[int, int] = (36, 36), margin: int = 6, seed: int = 1) -> Frame:

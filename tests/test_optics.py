@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scipy import signal
 from torch import Tensor
 
-from degrade import Frame, Key, RecipeError, Recipe, Sensor, Space
+from degrade import Frame, Key, Recipe, RecipeError, Sensor, Space
 from degrade.maths import psf
 from degrade.operators.optics import AiryKernel, ApertureKernel, DiscKernel, GaussianKernel, PsfBlur
 from tests import strategies

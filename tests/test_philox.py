@@ -36,7 +36,7 @@ def test_known_answers(counter: str, key: str, answer: str) -> None:
 
 @pytest.mark.parametrize("field", [uniform_field, normal_field])
 @given(seeds, starts, sizes, st.tuples(*[st.integers(0, 9)] * 4), st.integers(1, 4), st.integers(0, 3))
-def test_a_sample_belongs_to_its_place(field, seeds, start, size, margin, channels, stream) -> None:  # noqa: ANN001
+def test_a_sample_belongs_to_its_place(field, seeds, start, size, margin, channels, stream) -> None:
     seed = torch.tensor(seeds)
     top, left, below, right = margin
     small = field(seed, channels, start, size, stream)
@@ -62,7 +62,7 @@ def test_another_seed_stream_or_channel_is_another_field(seeds: list[int], start
 
 def test_uniform_fields_are_uniform() -> None:
     u = uniform_field(torch.tensor([5]), 2, (-100, -100), (500, 500)).double().numpy().ravel()
-    assert 0 < u.min()
+    assert u.min() > 0
     assert u.max() < 1
     assert stats.kstest(u, "uniform").pvalue > 1e-3
 

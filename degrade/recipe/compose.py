@@ -137,7 +137,9 @@ class Shuffle(Container):
         return self.steps
 
     def sequence(self) -> tuple[Drawn, ...]:
-        return tuple(self.steps[i] for i in self.order or range(len(self.steps)))
+        if self.order is None:
+            raise RecipeError("shuffle: draw it before applying it")
+        return tuple(self.steps[i] for i in self.order)
 
     def plan(self, spec: Spec) -> Spec:
         return self.unchanged(spec)

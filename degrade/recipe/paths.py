@@ -85,10 +85,13 @@ class Paths:
                 self._add_margins(plane, need)
         return need
 
+    def kept(self, plane: str) -> int:
+        """Margin [pixels] that a plane's result keeps."""
+        return round(self.crop.margin / self.spec(self.planes[plane]).grid.scale[0]) if plane in self.keep else 0
+
     def _add_margins(self, plane: str, need: dict[Path, int]) -> None:
         path = self.planes[plane]
-        kept = self.crop.margin if plane in self.keep else 0
-        after = need[path] = max(need.get(path, 0), round(kept / self.spec(path).grid.scale[0]))
+        after = need[path] = max(need.get(path, 0), self.kept(plane))
         for i in range(len(path) - 1, len(self.before(plane)), -1):
             stem = path[:i]
             enter = self.operators[path[i]].needs(self.spec(stem), after)

@@ -129,7 +129,7 @@ class Rendering:
         """The rows asked for, by plane; each is rendered in its own whole block.
 
         Raises:
-            IndexError: for a row that the photo does not have.
+            IndexError: for a row that the photo does not have, or where it has none.
         """
         for name in planes or ():
             find(name, self.recipe.planes, "plane")
@@ -139,6 +139,8 @@ class Rendering:
             raise IndexError(
                 f"row {missing[0]} of the photo is absent; present are {len(self.rows)} of {self.recipe.crop.per_photo}"
             )
+        if not len(wanted):
+            raise IndexError(f"no row to render; present are {len(self.rows)} of {self.recipe.crop.per_photo}")
         need = np.searchsorted(self.rows, wanted)
         parts = [(at, self.block(at, planes)) for at in self.blocks() if np.isin(need, at).any()]
         place = np.concatenate([at for at, _ in parts])
@@ -171,7 +173,7 @@ class _Block:
         self.done: dict[Path, list[Group]] = {}
 
     def plane(self, name: str) -> Frame:
-        groups = self._beginning(self.paths.planes[name])
+        groups = self._with_margin(self.paths.planes[name], self.paths.kept(name))
         if len(groups) > 1:
             sizes = sorted({"x".join(map(str, g.frame.data.shape[1:])) for g in groups})
             raise RecipeError(
