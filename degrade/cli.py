@@ -48,6 +48,8 @@ def build(
 
     chosen = Recipe.load(recipe)
     if iso is not None:
+        if not 0 < iso < float("inf"):
+            raise typer.BadParameter(f"must be above 0, got {iso:g}", param_hint="--iso")
         chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
     if seed is not None:
         chosen = chosen.changed(seed=seed)
@@ -79,7 +81,7 @@ def info(
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return
-    table = Table(title=str(store), show_header=False, title_justify="left")
+    table = Table(title=escape(str(store)), show_header=False, title_justify="left")
     present, absent = facts["rows"], facts["rows_absent"]
     table.add_row("rows", f"{present:,} present, {absent:,} absent, {facts['per_photo']} a photo")
     table.add_row("photos", f"{facts['photos']:,}, of which {len(facts['quarantined'])} quarantined")
@@ -88,7 +90,7 @@ def info(
         table.add_row(
             f"plane {name}", f"{'x'.join(map(str, plane['shape']))} {plane['dtype']} {plane['space'].upper()}"
         )
-    table.add_row("columns", ", ".join(facts["columns"]))
+    table.add_row("columns", escape(", ".join(facts["columns"])))
     table.add_row("recipe", f"{facts['recipe_hash']}, seed {facts['seed']}")
     console.print(table)
     _quarantined(facts["quarantined"])
@@ -203,6 +205,8 @@ def main() -> None:
         app()
     except (RecipeError, PhotoError, StoreError, OSError, ValueError, LookupError) as wrong:
         message = wrong.args[0] if isinstance(wrong, KeyError) else wrong
+        if isinstance(wrong, OSError) and wrong.strerror:
+            message = f"{wrong.filename}: {wrong.strerror.lower()}"
         typer.echo(f"error: {message}", err=True)
         sys.exit(1)
 

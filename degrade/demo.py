@@ -117,7 +117,9 @@ def train(store: PatchStore, steps: int = 20) -> list[float]:
         torch.nn.Conv2d(24, 4, 3, padding=1),
     )
     for weights in net.parameters():
-        if weights.ndim > 1:
+        if weights.ndim == 1:
+            torch.nn.init.zeros_(weights)
+        else:
             torch.nn.init.kaiming_normal_(weights, generator=generator)
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
     losses: list[float] = []

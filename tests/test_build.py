@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -244,16 +242,12 @@ def test_what_decides_no_pixel_is_no_other_recipe(home: Path, tmp_path: Path) ->
 
 def test_two_builds_at_once(home: Path, tmp_path: Path, cli: Launcher) -> None:
     command = ("build", home / "recipe.yaml", home / "photos", "--out", tmp_path / "s", "--workers", 1)
-    first = cli.start(*command)
-    while not (tmp_path / "s" / "zarr.json").exists():
-        time.sleep(0.001)
-    first.signal(signal.SIGSTOP)
-    try:
+    with locked(tmp_path / "s"):
         said = cli(*command).sentence
-    finally:
-        first.signal(signal.SIGCONT)
     assert said == f"another process is building {tmp_path / 's'}: wait for it, or stop it, or choose another --out"
-    assert first.wait().code == 0
+    # of two that begin together one is turned away, or comes when all is done
+    codes = sorted(done.code for done in [started.wait() for started in (cli.start(*command), cli.start(*command))])
+    assert codes in ([0, 0], [0, 1])
     assert stores.files(tmp_path / "s") == stores.files(home / "pairs")
 
 

@@ -68,7 +68,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("{op: mosaic}", "mosaic", "operators.cfa: "),
     ("seed: 7", "seed: no", "seed: input should be a valid integer, unable to parse string as an integer, got 'no'"),
     # what does not fit together
-    ("margin: 16", "margin: 14", "patches: the planes look 16 pixels beyond a patch, margin is 14: set margin: 16"),
+    ("margin: 16", "margin: 14", "patches: the planes look 15 pixels beyond a patch, margin is 14: set margin: 16"),
     (
         "optics, cfa, noise",
         "cfa, optics, noise",
@@ -82,12 +82,12 @@ WRONG: list[tuple[str, str, str]] = [
         "'expose' stands before patches in plane 'soft' and behind it in 'clean': it needs two names",
     ),
     (
-        "optics, cfa, noise",
-        "optics, noise, cfa",
-        "noise.reference",
+        "cfa, adc]\n  soft: [expose, patches, optics, cfa, noise",
+        "cfa, noise, adc]\n  soft: [expose, patches, optics, noise, cfa",
+        "noise.reference: planes 'clean' and 'soft' differ there in space, size or grid",
     ),
     ("store: [clean, soft]", "store: [clean, clean]", "store: names a plane twice: clean, clean"),
-    ("[expose, patches, cfa, adc]", "[expose, cfa, patches, adc]", "mosaic stands behind the crop"),
+    ("[expose, patches, cfa, adc]", "[expose, cfa, patches, adc]", "'cfa' stands before patches in plane 'clean' and"),
     ("size: 64", "size: 63", "plane 'clean', operator 'cfa': mosaic: the patch must have an even size, got 63 x 63"),
     ("clean: [expose, patches, cfa, adc]", "clean: {path: [expose, patches, cfa, adc], dtype: uint8}",
      "plane 'clean' ends in MOSAIC on the levels of an ADC: it cannot be stored as uint8; allowed: float32 or uint16"),
@@ -151,11 +151,11 @@ CROPS = GOOD.replace("  cfa:", "  other: {op: crop, size: 64}\n  cfa:").replace(
             "operators.c.do: unknown operator 'exposre': did you mean 'exposure'?",
         ),
         (
-            "operators: {a: {op: crop, size: 4}, c: {op: maybe, p: 1, do: {op: exposure, stps: 1}}}\nplanes: {p: [a, c]}",
+            "operators: {a: {op: crop, size: 4}, c: {op: maybe, p: 1, do: {op: exposure, stps: 1}}}\nplanes: {p: [a]}",
             "operators.c.do.stps: unknown field; did you mean 'stops'?",
         ),
         (
-            "operators: {a: {op: crop, size: 4}, c: {op: chain, steps: [{op: saturate, levl: 1}]}}\nplanes: {p: [a, c]}",
+            "operators: {a: {op: crop, size: 4}, c: {op: chain, steps: [{op: saturate, levl: 1}]}}\nplanes: {p: [a]}",
             "operators.c.steps.0.levl: unknown field; did you mean 'level'?",
         ),
     ],

@@ -102,9 +102,8 @@ def _by_hand(seed: int, *path: str | int) -> int:
     """The documented rule in plain whole numbers: BLAKE2b of the part, SplitMix64's finaliser between parts."""
 
     def word(part: str | int) -> int:
-        return int.from_bytes(
-            hashlib.blake2b(f"{type(part).__name__}:{part}".encode(), digest_size=8).digest(), "little"
-        )
+        text = f"{type(part).__name__}:{part}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
     def mix(z: int) -> int:
         z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64

@@ -22,7 +22,7 @@ from degrade.builder.plan import Plan, differences, plan
 from degrade.builder.progress import Progress, quiet
 from degrade.builder.shard import Outcome, Task, build_shard
 from degrade.recipe.recipe import Recipe
-from degrade.store.disk import StoreError, locked
+from degrade.store.disk import StoreError, locked, sweep
 from degrade.store.finalise import finalise
 from degrade.store.layout import Layout
 from degrade.store.read import PatchStore
@@ -97,10 +97,14 @@ def build(
         create(target, plan_.layout)
         done = set(done_shards(target, plan_.layout))
         tasks = [Task.of(plan_, target, k) for k in range(plan_.layout.shards) if k not in done]
-        with progress() as bar:
-            bar.start(plan_.layout.photos, sum(len(plan_.shard(k)) for k in done), plan_.layout.per_photo)
-            for outcome in _outcomes(tasks, workers, scheduler, client, bar):
-                total.add(outcome)
+        try:
+            with progress() as bar:
+                bar.start(plan_.layout.photos, sum(len(plan_.shard(k)) for k in done), plan_.layout.per_photo)
+                for outcome in _outcomes(tasks, workers, scheduler, client, bar):
+                    total.add(outcome)
+        except KeyboardInterrupt:  # which may come where nobody clears up
+            sweep(target)
+            raise
         finalise(target, plan_.layout)
     built = PatchStore(target)
     return Report(target, len(built.photos), len(built), built.photos.quarantined, total.warnings, len(tasks))

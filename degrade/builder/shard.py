@@ -117,7 +117,12 @@ def _render(task: Task, photo: Photo, out: ShardWriter) -> Rendering:
     if photo.duplicate_of is not None:
         raise PhotoError(f"same content as {photo.duplicate_of}: delete one of the two")
     source = task.recipe.source
-    frame = read_photo(path_of(task.folder, photo.key), space=source.space, shrink=source.shrink, iso=source.iso)
+    try:
+        frame = read_photo(path_of(task.folder, photo.key), space=source.space, shrink=source.shrink, iso=source.iso)
+    except PhotoError:
+        raise
+    except ValueError as wrong:  # what the recipe asks for does not suit this kind of photo; it may suit the others
+        raise PhotoError(f"the recipe's source does not suit it: {wrong}") from wrong
     rendering = Rendering(task.recipe, frame, photo.key)
     if not len(rendering.rows):
         raise PhotoError(

@@ -80,6 +80,12 @@ def temporary(store: Path) -> Path:
     return store / BUILD / f"tmp-{secrets.token_hex(8)}"
 
 
+def sweep(store: Path) -> None:
+    """Removes temporary files that somebody left who was stopped or killed."""
+    for left in (store / BUILD).glob("tmp-*"):
+        left.unlink(missing_ok=True)
+
+
 def place(temp: Path, target: Path) -> None:
     """Gives a written and synced temporary file its name."""
     os.replace(temp, target)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import BUILD, StoreError, contiguous, explained, place, temporary, write_file
+from degrade.store.disk import BUILD, StoreError, contiguous, explained, place, sweep, temporary, write_file
 from degrade.store.layout import OWN, Column, Layout, PlaneLayout, unknown
 from degrade.store.metadata import dumps, group_metadata, plane_metadata, root_open
 from degrade.store.record import (
@@ -52,7 +52,7 @@ def read_layout(store: str | Path) -> Layout | None:
     try:
         root = json.loads((path / "zarr.json").read_bytes())
         attributes = dict(root["attributes"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if path.is_dir() and any(path.iterdir()) and not (path / BUILD.parent).is_dir():
             raise StoreError(f"{path} holds other things and is not a store of ours: name another folder") from None
         return None
@@ -95,8 +95,7 @@ def create(store: str | Path, layout: Layout) -> None:
         if old is not None and not (path / BUILD).exists() and len(done_shards(path, layout)) == layout.shards:
             return
         (path / BUILD).mkdir(parents=True, exist_ok=True)
-        for left in (path / BUILD).glob("tmp-*"):
-            left.unlink(missing_ok=True)
+        sweep(path)
         if read_manifest(path) is None:
             write_file(path, path / MANIFEST, dumps(group_metadata({})))
         for plane in layout.planes:
