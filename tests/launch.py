@@ -113,6 +113,8 @@ class Launcher:
             env: added to the environment.
         """
         out, err = (self.folder / f"{next(self._numbers)}.txt" for _ in range(2))
+        out.touch()
+        err.touch()
         texts = [str(a) for a in arguments]
         job = {"arguments": texts, "before": before, "env": env or {}, "out": str(out), "err": str(err)}
         return Started(self, self.ask(job), out, err)

@@ -12,7 +12,7 @@ from degrade import Frame, RecipeError, Space
 from degrade.operators.sensor import Mosaic, Quantise, Saturate, SensorNoise
 from degrade.recipe.operator import Spec
 from tests import strategies
-from tests.test_noise import FULL, K0, camera, flat
+from tests.test_noise import BLACK, FULL, K0, camera, flat
 
 # -- levels -----------------------------------------------------------------------------------------------------------
 
