@@ -7,12 +7,13 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.rich_utils import rich_format_error
 
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.recipe import Recipe
@@ -197,12 +198,19 @@ def _say(text: str, label: str = "") -> None:
     console.print(label + escape(text), soft_wrap=True, highlight=False)
 
 
+_MISUSE = cast("type[Exception]", typer.BadParameter.__base__)  # of all usage errors; typer does not export it
+
+
 def main() -> None:
     """Entry point: known errors become one sentence and exit status 1."""
     from degrade.store.disk import StoreError
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except _MISUSE as wrong:
+        # 2, which typer would give, means that some photos were quarantined
+        rich_format_error(cast(Any, wrong))
+        sys.exit(1)
     except (RecipeError, PhotoError, StoreError, OSError, ValueError, LookupError) as wrong:
         message = wrong.args[0] if isinstance(wrong, KeyError) else wrong
         if isinstance(wrong, OSError) and wrong.strerror:

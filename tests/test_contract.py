@@ -58,4 +58,7 @@ def test_an_operator_without_example_is_found() -> None:
 def test_a_third_party_runs_it_for_its_own() -> None:
     from tests.foreign import Bleach
 
-    contract.check({"op": Bleach.op, "amount": {"uniform": [0.1, 0.5]}}, [Space.LINEAR])
+    try:
+        contract.check({"op": Bleach.op, "amount": {"uniform": [0.1, 0.5]}}, [Space.LINEAR])
+    finally:
+        Operator.named.pop(Bleach.op)

@@ -112,7 +112,8 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_import_is_light() -> None:
-    model = "class M(pydantic.BaseModel):\n    x: float = pydantic.Field(default=0, ge=0)\npass"  # pydantic loads its parts late
+    # pydantic loads its parts late
+    model = "class M(pydantic.BaseModel):\n    x: float = pydantic.Field(default=0, ge=0)\npass"
     assert loaded("import degrade") - loaded(f"import torch, numpy, pydantic\n{model}") == {"degrade"}
 
 

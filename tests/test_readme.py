@@ -63,7 +63,7 @@ def test_the_blocks_of_a_document_run(
     for block in found:
         where = f"{document.name}:{block.line}"
         if block.language == "python":
-            code = compile("\n" * (block.line - 1) + block.text, str(document), "exec")
+            code = compile("\n" * (block.line - 1) + block.text, str(document), "exec", dont_inherit=True)
             exec(code, namespace)
         elif block.language in {"bash", "console"}:
             for line in commands(block):

@@ -32,6 +32,7 @@ from degrade.store.write import begun, create, done_shards, read_layout
 if TYPE_CHECKING:
     from distributed import Client
 
+WAIT = 60  #: seconds that a scheduler is given to get its first worker
 RETRIES = 3  #: times a task is tried again when its worker dies or the disk hiccups
 
 
@@ -184,6 +185,12 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Generat
             ) from wrong
         # that a connection is lost is told in our own words
         with silence_logging_cmgr(logging.CRITICAL), connected:
+            try:
+                connected.wait_for_workers(1, timeout=WAIT)
+            except TimeoutError as wrong:
+                raise StoreError(
+                    f"no worker has joined {scheduler} within {WAIT} s: start some with `dask worker {scheduler}`"
+                ) from wrong
             yield connected
         return
     quietly: dict[str, Any] = {"distributed.worker.daemon": True, "distributed.scheduler.allowed-failures": 2 * RETRIES}

@@ -15,7 +15,8 @@ from degrade.maths.philox import normal_field
 from degrade.maths.resample import area
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Drawn, Operator, Spec, column, register
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Seed
 
@@ -103,6 +104,12 @@ class SensorNoise(Operator):
         if spec.size is None:
             raise RecipeError("sensor_noise stands behind the crop, where the simulated sensor begins")
         return super().plan(spec)
+
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+        if self.iso == "photo" and frame is not None and bool(torch.isfinite(frame.sensor.iso).all()):
+            # found here it is a field of the record, whatever another noise operator calls the row
+            return self.model_copy(update={"iso": frame.sensor.iso[0].item()}).draw(key, frame, own)
+        return super().draw(key, frame, own)
 
     def speed(self, sensor: Sensor) -> Tensor:
         """(b,) ISO of each row.

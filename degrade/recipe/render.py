@@ -64,7 +64,7 @@ class Rendering:
             self.rows: Rows = np.flatnonzero(np.asarray(drawn.top) != ABSENT)
             self.crop = drawn.take(self.rows)
             self.keys = patches[self.rows]
-            self.ops = {n: self._drawn(n) for n in recipe.paths.behind}
+            self.ops = {n: self._drawn(n, entering) for n in recipe.paths.behind}
             n = len(self.rows)
             self.sensor: Sensor = entering.sensor.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
             for op in self.ops.values():
@@ -80,12 +80,12 @@ class Rendering:
             self._stages[path] = op.apply(self.photo_stage(path[:-1]))
         return self._stages[path]
 
-    def _drawn(self, name: str) -> Drawn:
+    def _drawn(self, name: str, photo: Frame) -> Drawn:
         op = self.recipe.operators[name]
         if op.per == "photo":
-            op = cast(Operator, op.draw(self.key.at(name), own=False))
-            return op.draw(self.keys.at(name), own=True)
-        return op.draw(self.keys.at(name))
+            op = cast(Operator, op.draw(self.key.at(name), photo, own=False))
+            return op.draw(self.keys.at(name), photo, own=True)
+        return op.draw(self.keys.at(name), photo)
 
     def columns(self) -> Columns:
         """The draws of the present rows, with where they lie and what was noted."""

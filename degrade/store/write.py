@@ -64,13 +64,18 @@ def read_layout(store: str | Path) -> Layout | None:
 
 
 def begun(store: str | Path, layout: Layout) -> bool:
-    """Whether anything was built into a store yet: one that a first mistake left empty may be begun anew."""
-    return read_manifest(Path(store)) not in (None, {}) or bool(done_shards(store, layout))
+    """Whether any row was built into a store yet: one that a first mistake left empty may be begun anew."""
+    path = Path(store)
+    listed = read_manifest(path)
+    if not listed:
+        return bool(done_shards(path, layout))
+    return any(np.fromfile(path / name, "<i4").any() for name in listed if name.startswith("photo_rows/c."))
 
 
 def _clear(path: Path, layout: Layout) -> None:
+    arrays = {name.partition("/")[0] for name in read_manifest(path) or {}} | {plane.name for plane in layout.planes}
     with explained(path, "clearing a store that nothing was built into"):
-        for name in (*(plane.name for plane in layout.planes), BUILD.parent.name):
+        for name in (*sorted(arrays), BUILD.parent.name):
             shutil.rmtree(path / name, ignore_errors=True)
         (path / "zarr.json").unlink()
 
