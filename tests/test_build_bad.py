@@ -140,6 +140,18 @@ def test_photos_that_do_not_tell_their_iso(home: Path, cli: Launcher) -> None:
     assert set(PatchStore(home / "given").columns["iso"].tolist()) == {800.0}
 
 
+def test_the_advice_may_be_followed_with_the_same_command(home: Path, cli: Launcher) -> None:
+    (home / "recipe.yaml").write_text(photos.recipe_text(("iso: {choice: [100, 400, 1600]}", "iso: photo")))
+    for name in ("p000.dng", "p001.dng"):
+        photos.write_photo(home / "photos" / name, int(name[3]), iso=None)
+    done = cli(*command(home))
+    assert (done.code, done.err) == (1, "")
+    assert "--iso" in done.out
+    done = cli(*command(home), "--iso", 800)
+    assert (done.code, done.err) == (0, "")
+    assert cli("verify", home / "s").code == 0
+
+
 def test_no_noise_curve_anywhere(home: Path, cli: Launcher) -> None:
     (home / "recipe.yaml").write_text(photos.recipe_text((", camera: demo-a", "")))
     photos.write_photo(home / "photos" / "p001.dng", 1, noise_profile=((1e-4, 1e-6),) * 4)
@@ -246,7 +258,7 @@ def test_a_recipe_that_is_not_there(home: Path, cli: Launcher) -> None:
 @pytest.mark.parametrize(("option", "value"), [("--iso", 0), ("--iso", -100), ("--iso", "nan"), ("--seed", 2.5)])
 def test_a_wrong_option(home: Path, cli: Launcher, option: str, value: float) -> None:
     done = cli(*command(home), option, value)
-    assert done.code == 2
+    assert done.code == 1
     assert f"Invalid value for '{option}'" in done.err or f"Invalid value for {option}: must be above 0" in done.err
     assert not (home / "s").exists()
 

@@ -16,7 +16,9 @@ import pytest
 import stores
 from launch import Launcher
 
+from degrade.builder import run
 from degrade.builder.run import build
+from degrade.store.disk import StoreError
 from degrade.store.read import PatchStore
 
 
@@ -132,6 +134,23 @@ def test_a_scheduler_that_is_not_there(cluster: Cluster, tmp_path: Path, address
     assert said.startswith(f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`")
     assert cluster.cli(*cluster.command(tmp_path / "s"), "--workers", 1).code == 0
     assert stores.files(tmp_path / "s") == stores.files(cluster.home / "calm")
+
+
+def test_a_scheduler_without_workers(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "WAIT", 1)
+    dask, told = Path(sys.executable).with_name("dask"), tmp_path / "scheduler.json"
+    command = [dask, "scheduler", "--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", told]
+    lonely = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    try:
+        while not told.exists() or b"address" not in told.read_bytes():
+            assert lonely.poll() is None
+            time.sleep(0.05)
+        address = json.loads(told.read_text())["address"]
+        with pytest.raises(StoreError, match=f"no worker has joined {address}.*dask worker {address}"):
+            build(photos.recipe(), cluster.home / "photos", tmp_path / "s", scheduler=address)
+    finally:
+        lonely.terminate()
+        lonely.wait(timeout=30)
 
 
 def test_a_scheduler_that_dies(cluster: Cluster, tmp_path: Path) -> None:

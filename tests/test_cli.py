@@ -74,7 +74,7 @@ def test_every_command_has_help(cli: Launcher) -> None:
 @pytest.mark.parametrize("arguments", [(), ("bild",), ("build",), ("info", "a", "b"), ("replay", "s", "x")])
 def test_wrong_usage(cli: Launcher, arguments: tuple[str, ...]) -> None:
     done = cli(*arguments)
-    assert done.code == 2
+    assert done.code == 1
     assert "Usage: degrade" in done.out + done.err
     assert "Traceback" not in done.out + done.err
 
