@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from degrade.maths.philox import normal_field, philox, uniform_field
+from degrade.maths import philox_cpu
+from degrade.maths.philox import normal_field, philox, tensor_field, uniform_field
 
 #: Random123, kat_vectors, philox4x32 with 10 rounds: counter, key, answer.
 KNOWN = [
@@ -120,3 +121,20 @@ def test_even_and_odd_columns_have_the_same_moments(normal: Tensor) -> None:
         z = normal[..., k::4]
         assert abs(z.mean()) < 4 / np.sqrt(z.numel())
         assert abs(z.var() - 1) < 4 * np.sqrt(2 / z.numel())
+
+
+@given(
+    seeds=st.lists(st.integers(0, 2**53 - 1), min_size=1, max_size=3), start=st.tuples(*[st.integers(-99, 2000)] * 2)
+)
+def test_compiled_and_tensor_fields_agree(seeds: list[int], start: tuple[int, int]) -> None:
+    x, y = (torch.arange(s, s + 40) for s in start)
+    for kind, most in (("uniform", 0.0), ("normal", 1e-6)):
+        compiled = philox_cpu.field(kind, np.array(seeds), 2, x.numpy(), y.numpy(), stream=3)
+        tensors = tensor_field(kind, torch.tensor(seeds), 2, x, y, stream=3)
+        assert np.abs(compiled - tensors.numpy()).max() <= most
+
+
+def test_compiled_and_tensor_normals_agree_on_a_million() -> None:
+    x, y = torch.arange(-100, 400), torch.arange(-100, 400)
+    compiled = philox_cpu.field("normal", np.arange(1), 1, x.numpy(), y.numpy(), 0)
+    assert np.abs(compiled - tensor_field("normal", torch.arange(1), 1, x, y, 0).numpy()).max() <= 1e-6
