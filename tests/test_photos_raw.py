@@ -178,17 +178,20 @@ def test_signal_below_black_and_above_white_stays(tmp_path: Path) -> None:
     assert float(data[0, 1, 0, 0]) == pytest.approx(4900 / 3900)
 
 
-def test_clipped_is_the_saturated_part_of_the_worst_channel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shrink", [2, 4, 6])
+def test_clipped_is_where_a_saturated_photosite_has_a_part(tmp_path: Path, shrink: int) -> None:
     mosaic = noise()
-    mosaic[20, 20] = 4095  # red
-    mosaic[21, 20], mosaic[20, 21] = 4095, 4096  # both greens
+    for place in ((20, 20), (21, 33), (9, 14), (30, 7)):  # one of each colour
+        mosaic[place] = 4095
     write_dng(tmp_path / "a.dng", mosaic, white=4095)
     packed = read_raw(tmp_path / "a.dng", space="mosaic").aux["clipped"]
-    assert packed.nonzero().tolist() == [[0, 0, 10, 10]]
-    linear = read_raw(tmp_path / "a.dng", space="linear").aux["clipped"][0, 0]
-    # packed 10 is output pixel 9: the first is left out; red gives 3/4 x 3/4 there, green (3/4 x 3/4 + 3/4 x 3/4) / 2
-    assert float(linear[9, 9]) == 0.5625
-    assert float(linear[8, 8]) == 0.0625
+    assert packed[0, 0].nonzero().tolist() == [[4, 7], [10, 10], [10, 16], [15, 3]]
+    found = read_raw(tmp_path / "a.dng", space="linear", shrink=shrink).aux["clipped"]
+    parts = bayer.planes(bayer.pack(torch.from_numpy(mosaic >= 4095))[None], shrink).amax(1, keepdim=True)
+    assert torch.equal(found, (parts > 0).float())
+
+
+def test_nothing_clipped(tmp_path: Path) -> None:
     write_dng(tmp_path / "b.dng", noise(), white=4095)
     clear = read_raw(tmp_path / "b.dng", space="linear", shrink=4)
     assert clear.aux["clipped"].shape == (1, 1, *clear.size)

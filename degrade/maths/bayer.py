@@ -17,6 +17,7 @@ sums of whole DN are exact in float32 (16 bits up to shrink 8), thus independent
 from __future__ import annotations
 
 import difflib
+import functools
 from typing import Final
 
 import torch
@@ -111,6 +112,28 @@ def planes(packed: Tensor, shrink: int) -> Tensor:
         rows = _axis(packed[..., c, :, :].to(torch.float32).mT, i, shrink, size[0]).mT
         out[..., c, :, :] = _axis(rows, j, shrink, size[1]).mul_(1 / (2 * shrink) ** 2)
     return out
+
+
+def touched(packed: Tensor, shrink: int) -> Tensor:
+    """Pixels of `linear` to which any marked photosite contributes: ``(..., 4, h, w)`` bool to ``(..., H, W)`` bool.
+
+    >>> mark = torch.zeros(4, 8, 8, dtype=torch.bool)
+    >>> mark[0, 3, 3] = True
+    >>> touched(mark, 2).nonzero().tolist()             # red of site (6, 6) reaches pixels 2 and 3, here 1 and 2
+    [[1, 1], [1, 2], [2, 1], [2, 2]]
+    """
+    _need(packed, 4)
+    m = shrink // 2
+    planes: list[Tensor] = []
+    for c, (i, j) in enumerate(SITES):
+        marked = packed[..., c, :, :]
+        for axis, odd in ((-2, i), (-1, j)):
+            n = resampled(marked.shape[axis], shrink)
+            steps = (marked.narrow(axis, m - odd + k, m * (n - 1) + 1) for k in range(m + 1))
+            strided = (t[..., ::m, :] if axis == -2 else t[..., ::m] for t in steps)
+            marked = functools.reduce(torch.logical_or, strided)
+        planes.append(marked)
+    return functools.reduce(torch.logical_or, planes)
 
 
 def merge(four: Tensor) -> Tensor:

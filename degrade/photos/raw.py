@@ -57,8 +57,8 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
     Returns:
         Frame with data (1, 4 or 3, h, w); ``grid`` in raw pixels of the visible area (a leading row or column that is
         dropped for RGGB geometry, and for LINEAR the first pixel, shift its offset); ``noise`` from the file's
-        NoiseProfile, else None; ``aux["clipped"]`` (1, 1, h, w): the saturated fraction of a pixel's photosites, in
-        the channel where it is largest.
+        NoiseProfile, else None; ``aux["clipped"]`` (1, 1, h, w): 1 where a saturated photosite has a part in a pixel,
+        else 0.
 
     Raises:
         ValueError: if the arguments are not allowed.
@@ -136,7 +136,7 @@ def _clipped(dn: Tensor, high: int, white: float, space: Space, shrink: int) -> 
     if high < white:
         return torch.zeros(1, 1, h, w)
     full = torch.from_numpy(dn.numpy() >= white)
-    return bayer.linear(full, shrink).amax(1, keepdim=True) if linear else full.any(1, keepdim=True).to(torch.float32)
+    return (bayer.touched(full, shrink) if linear else full.any(1))[:, None].to(torch.float32)
 
 
 def _noise(facts: RawFacts, space: Space, shrink: int) -> Tensor | None:
