@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from pydantic import ValidationError
 from scipy import signal
 from torch import Tensor
 
-from degrade import Frame, Key, Recipe, RecipeError, Sensor, Space
+from degrade import Frame, Key, Operator, PhotoError, Recipe, RecipeError, Sensor, Space
 from degrade.maths import psf
-from degrade.operators.optics import AiryKernel, ApertureKernel, DiscKernel, GaussianKernel, PsfBlur
+from degrade.operators.kernels import AiryKernel, ApertureKernel, DiscKernel, GaussianKernel
+from degrade.operators.optics import Illumination, LateralChromatic, PsfBlur
 from tests import strategies
 
 SENSOR = Sensor.make(pitch=4.0)
@@ -71,7 +73,8 @@ def test_kernels_differ_by_channel_and_row() -> None:
 def test_diffraction_follows_wavelength_f_number_and_each_rows_pitch() -> None:
     sensor = strategies.sensors(2)  # pitch 4 and 5 um
     airy = AiryKernel(f_number=8.0, wavelength=(0.6, 0.5, 0.4))
-    assert airy.values(sensor).tolist() == pytest.approx(np.array([[4], [5]]) / (8 * np.array([0.6, 0.5, 0.4])))
+    cutoff = airy.values(sensor, torch.zeros(2, 2))[..., 0]
+    assert cutoff.tolist() == pytest.approx(np.array([[4], [5]]) / (8 * np.array([0.6, 0.5, 0.4])))
     peaks = kernels(PsfBlur(kernels=(airy,)), sensor)[:, :, 15, 15]
     assert (peaks[:, 0] < peaks[:, 1]).all()
     assert (peaks[:, 1] < peaks[:, 2]).all()
@@ -166,3 +169,180 @@ def test_airy_without_a_pitch() -> None:
         PsfBlur(kernels=[{"psf": "airy", "f_number": 8}]).apply(
             Frame(torch.ones(1, 3, 64, 64), Space.LINEAR, Sensor.make())
         )
+
+
+# -- lenses, motion, shapes -------------------------------------------------------------------------------------------
+
+PLACED = torch.tensor([[0.3, -0.4], [0.6, 0.0]])
+LENS = {"psf": "pupil", "f_number": 8.0}
+SPATIAL: list[dict[str, Any]] = [
+    {"psf": "gaussian", "sigma": 1.5},
+    {"psf": "disc", "radius": 3.2},
+    {"psf": "annular", "radius": 4.2, "inner": 0.6},
+    {"psf": "anisotropic_gaussian", "sigma_x": 2.0, "sigma_y": 0.5, "rotation": 25},
+    {"psf": "generalised_gaussian", "sigma_x": 2.0, "sigma_y": 1.0, "beta": 3.0},
+    {"psf": "generalised_gaussian", "sigma_x": 2.0, "beta": 0.5, "point": True},
+    {"psf": "plateau_gaussian", "sigma_x": 2.0, "sigma_y": 1.0, "rotation": -40, "beta": 2.0},
+    {"psf": "linear_motion", "length": 7.3, "angle": 33},
+    {"psf": "double_line", "length": 3.0, "separation": 5.0, "angle": 80},
+    {"psf": "gp_motion", "extent": 10, "seed": 3},
+]
+SOFT: list[dict[str, Any]] = [
+    LENS | {"f_number": 18.0} | aberration
+    for aberration in ({}, {"coma": 1.0, "vignetting": 0.4}, {"blades": 5, "defocus": 1.5}, {"obscuration": 0.4})
+]
+
+
+@pytest.mark.parametrize("given", SPATIAL + SOFT, ids=lambda k: k["psf"])
+def test_every_kernel_is_a_spread_of_light(given: dict[str, Any]) -> None:
+    """Sum 1, nothing below 0 in space or for cut-offs up to 1/2, lost energy recorded, a delta upright."""
+    op = PsfBlur.model_validate({"kernels": [given]})
+    sensor = Sensor.make(2, pitch=4.0)
+    kernel, index, lost = op.psf(sensor, PLACED)
+    assert kernel.sum((-2, -1)).tolist() == pytest.approx([1] * len(kernel), abs=1e-6)
+    assert kernel.min() > -1e-6
+    assert lost.min() >= 0
+    frame = replace(dot(2, 70, 33, 36), field=PLACED)
+    blurred = op.apply(frame)
+    torch.testing.assert_close(blurred.data[..., 18:49, 21:52], kernel[index].expand(2, 3, 31, 31), atol=1e-6, rtol=0)
+    assert blurred.notes["lost"].tolist() == pytest.approx(lost[index].amax(-1).expand(2).tolist())
+
+
+@pytest.mark.parametrize("given", SPATIAL, ids=lambda k: k["psf"])
+def test_kernels_in_space_keep_their_centroid(given: dict[str, Any]) -> None:
+    k = PsfBlur.model_validate({"kernels": [given], "radius": 40}).kernel(SENSOR)[0, 0].double()
+    p = torch.arange(81) - 40
+    assert (k.sum(1) * p).sum().abs() < 1e-4
+    assert (k.sum(0) * p).sum().abs() < 1e-4
+
+
+def test_a_pupil_without_aberration_is_airys() -> None:
+    lens, airy = (PsfBlur.model_validate({"kernels": [LENS | {"psf": name}]}) for name in ("pupil", "airy"))
+    difference = (lens.kernel(SENSOR) - airy.kernel(SENSOR)).abs().max()
+    assert difference < 1e-3 * airy.kernel(SENSOR).max()
+
+
+def test_several_wavelengths_are_the_mean_of_their_spreads() -> None:
+    def kernel(red: Any) -> Tensor:
+        lens = LENS | {"wavelength": [red, 0.54, 0.46], "defocus": 0.5, "f_number": 5.6}
+        kernel, index, lost = PsfBlur.model_validate({"kernels": [lens]}).psf(SENSOR)
+        return kernel[index[0, 0]] * (1 - lost[index[0, 0]])
+
+    expected = (kernel(0.58) + kernel(0.60) + kernel(0.65)) / 3
+    torch.testing.assert_close(kernel([0.58, 0.60, 0.65]), expected, atol=1e-6, rtol=0)
+
+
+def test_a_wave_of_another_colour_counts_as_its_length_says() -> None:
+    """0.5 waves at 0.54 um are one path; at 0.27 um it is a whole wave."""
+    a = PsfBlur.model_validate({"kernels": [LENS | {"defocus": 0.5, "wavelength": [0.27, 0.54, 0.46]}]})
+    b = PsfBlur.model_validate({"kernels": [LENS | {"defocus": 1.0, "wavelength": [0.27] * 3, "reference": 0.27}]})
+    torch.testing.assert_close(a.kernel(SENSOR)[0, 0], b.kernel(SENSOR)[0, 0], atol=1e-7, rtol=0)
+
+
+def test_seidel_terms_follow_the_field() -> None:
+    """Height by its powers, azimuth by turning: a quarter turn of the place is a quarter turn of the kernel."""
+    soft = LENS | {"f_number": 18.0}  # its cut-off is below 1/2: nothing of the kernel hangs on the lattice
+    lens = soft | {"spherical": 0.2, "coma": 0.8, "astigmatism": 0.6, "curvature": 0.5, "vignetting": 0.4}
+    op = PsfBlur.model_validate({"kernels": [lens]})
+    places = torch.tensor([[0.0, 0.5], [0.5, 0.0], [0.0, -0.5], [0.3, 0.4], [0.0, 0.0]])
+    k = op.kernel(Sensor.make(5, pitch=4.0), places)
+    for turns in (1, 2):  # x to y, downwards: clockwise on the screen
+        torch.testing.assert_close(k[turns], torch.rot90(k[0], -turns, (-2, -1)), atol=1e-6, rtol=0)
+    assert (k[3] - k[0]).abs().max() > 1e-3
+    fixed = soft | {"spherical": 0.2, "coma": 0.4, "astigmatism": 0.15, "curvature": 0.125, "vignetting": 0.2}
+    corner = PsfBlur.model_validate({"kernels": [fixed]}).kernel(SENSOR, torch.tensor([[0.0, 1.0]]))
+    torch.testing.assert_close(k[0], corner[0], atol=1e-6, rtol=0)
+    centre = PsfBlur.model_validate({"kernels": [soft | {"spherical": 0.2}]}).kernel(SENSOR)
+    torch.testing.assert_close(k[4], centre[0], atol=1e-6, rtol=0)
+
+
+def test_equal_numbers_share_a_kernel() -> None:
+    lens = LENS | {"spherical": 0.2}
+    kernels = [lens, {"psf": "gaussian", "sigma": {"choice": [0.5, 1.0]}}]
+    op = PsfBlur.model_validate({"kernels": kernels}).draw(Key(1).at(np.arange(40)))
+    assert isinstance(op, PsfBlur)
+    kernel, index, _ = op.psf(Sensor.make(40, pitch=4.0), torch.full((40, 2), 0.5))
+    assert len(kernel) == 6
+    assert index.shape == (40, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "error", "message"),
+    [
+        (LENS, (0, 0), RecipeError, r"a pupil kernel needs the pixel pitch: name a camera"),
+        (LENS | {"coma": 0.5}, (float("nan"), 0), PhotoError, r"needs the place in the field"),
+        (LENS | {"vignetting": 0.5}, (1.2, 1.2), PhotoError, r"lies 1.7 half diagonals from the optical centre"),
+        (
+            {"psf": "double_line", "length": 0, "separation": 80},
+            (0, 0),
+            RecipeError,
+            r"nothing within its radius",
+        ),
+        ({"psf": "gaussian", "sigma": float("nan")}, (0, 0), ValidationError, r"sigma"),
+    ],
+)
+def test_lenses_that_cannot_be(given: dict[str, Any], field: Any, error: type[Exception], message: str) -> None:
+    pitch = float("nan") if given is LENS else 4.0
+    frame = Frame(torch.ones(1, 3, 64, 64), Space.LINEAR, Sensor.make(pitch=pitch), field=torch.tensor([field]))
+    with pytest.raises(error, match=message):
+        PsfBlur.model_validate({"kernels": [given]}).apply(frame)
+
+
+def test_a_channel_needs_a_wavelength() -> None:
+    with pytest.raises(ValidationError, match="at least one wavelength"):
+        PsfBlur.model_validate({"kernels": [LENS | {"wavelength": [[], 0.5, 0.4]}]})
+
+
+def test_a_transfer_with_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        psf.kernel_from_transfer(torch.full((1, 32, 17), float("nan")), 3)
+
+
+# -- what follows the field -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cubic", [0.0, 0.7])
+def test_lateral_colour_moves_a_wave_by_its_shift(cubic: float) -> None:
+    """Red and blue of a smooth wave come out as the same wave, moved outwards; green stays bit for bit."""
+    at = torch.arange(80, dtype=torch.float64)
+
+    def wave(dy: float, dx: float) -> Tensor:
+        return torch.cos(2 * torch.pi * ((at[:, None] - dy) / 9 + (at - dx) / 5)).float()
+
+    frame = Frame(wave(0, 0).expand(1, 3, 80, 80).contiguous(), Space.LINEAR, SENSOR, field=PLACED[:1])
+    op = LateralChromatic(red=1.3, blue=-0.6, cubic=cubic)
+    moved = op.apply(frame).trim(op.reach[0]).data[0]
+    h = (0.5 + cubic * 0.125) / (1 + cubic)
+    inner = slice(op.reach[0], 80 - op.reach[0])
+    assert torch.equal(moved[1], frame.data[0, 1, inner, inner])
+    for c, corner in ((0, 1.3), (2, -0.6)):
+        expected = wave(corner * h * 0.6, -corner * h * 0.8)[inner, inner]
+        torch.testing.assert_close(moved[c], expected, atol=2e-3, rtol=0)
+
+
+def test_lateral_colour_keeps_white_white_and_the_centre_sharp() -> None:
+    op = LateralChromatic(red=1.0, blue=1.0)
+    grey = Frame(torch.full((2, 3, 40, 40), 0.4), Space.LINEAR, Sensor.make(2), field=PLACED)
+    assert (op.apply(grey).trim(op.reach[0]).data - 0.4).abs().max() < 1e-6
+    middle = replace(dot(1, 40, 20, 20), field=torch.zeros(1, 2))
+    assert torch.equal(op.apply(middle).data, middle.data)
+
+
+def test_illumination_is_the_fourth_power_of_the_cosine() -> None:
+    frame = replace(strategies.frame(Space.LINEAR, 2), field=PLACED)
+    dim = Illumination(angle=30.0, polynomial=(-0.1, 0.05)).apply(frame)
+    assert frame.noise is not None
+    assert dim.noise is not None
+    for row, h in enumerate((0.5, 0.6)):
+        angle = np.arctan(h * np.tan(np.radians(30)))
+        gain = np.cos(angle) ** 4 * (1 - 0.1 * h**2 + 0.05 * h**4)
+        torch.testing.assert_close(dim.data[row], frame.data[row] * gain, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(dim.noise[row, 0], frame.noise[row, 0] * gain, rtol=1e-6, atol=0)
+        torch.testing.assert_close(dim.noise[row, 1], frame.noise[row, 1] * gain**2, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("op", [Illumination(angle=20.0), LateralChromatic(red=1.0)])
+def test_a_place_is_needed(op: Operator) -> None:
+    for field, message in ((float("nan"), "say `field: unknown`"), (2.0, "fields reach from 0 to 1.5")):
+        with pytest.raises(PhotoError, match=message):
+            op.apply(replace(strategies.frame(Space.LINEAR), field=torch.full((1, 2), field)))

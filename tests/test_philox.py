@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
+from degrade.maths import philox as philox_module
 from degrade.maths import philox_cpu
 from degrade.maths.philox import normal_field, philox, tensor_field, uniform_field
 
@@ -138,3 +139,9 @@ def test_compiled_and_tensor_normals_agree_on_a_million() -> None:
     x, y = torch.arange(-100, 400), torch.arange(-100, 400)
     compiled = philox_cpu.field("normal", np.arange(1), 1, x.numpy(), y.numpy(), 0)
     assert np.abs(compiled - tensor_field("normal", torch.arange(1), 1, x, y, 0).numpy()).max() <= 1e-6
+
+
+def test_uniform_numbers_are_never_0_or_1() -> None:
+    words = torch.tensor([0, 2**32 - 1]).expand(1, 1, 1, 2)
+    low, high = philox_module._unit(words)[0, 0, 0].double().tolist()
+    assert (low, high) == (2.0**-24, 1 - 2.0**-24)

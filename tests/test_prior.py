@@ -14,8 +14,8 @@ from scipy import stats
 
 from degrade import Choice, Integer, Key, LogUniform, Normal, Param, RecipeError, Seed, Uniform
 from degrade.operators.light import Exposure
+from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import GaussianKernel
-from degrade.operators.sensor import SensorNoise
 from degrade.recipe.operator import Model
 from degrade.recipe.prior import Prior, bounds, plain
 

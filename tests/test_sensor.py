@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from degrade import Frame, RecipeError, Space
-from degrade.operators.sensor import Mosaic, Quantise, Saturate, SensorNoise
+from degrade.operators.noise import SensorNoise
+from degrade.operators.sensor import Mosaic, Quantise, Saturate
 from degrade.recipe.operator import Spec
 from tests import strategies
 from tests.test_noise import BLACK, FULL, K0, camera, flat

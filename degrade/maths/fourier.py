@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+CACHED = 2**18 + 2**16  #: samples that a core keeps close by
+
 
 def frequencies(size: tuple[int, int], device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """(h, 1) and (1, w // 2 + 1) frequencies [cycles a pixel] of a real FFT, float64."""
@@ -52,11 +54,37 @@ def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.fft.rfft2(embed(kernel, (fast_size(size[0]), fast_size(size[1]))))
 
 
-def filtered(data: Tensor, transfer: Tensor) -> Tensor:
-    """(b, c, h, w) data times a (b or 1, c or 1, ...) transfer function from `spectrum`."""
+def rows_at_once(data: Tensor) -> int:
+    """How many rows of (b, c, h, w) to transform together: on a CPU as many as stay in its cache, with their spectra.
+
+    >>> rows_at_once(torch.zeros(256, 3, 160, 160))
+    4
+    """
+    return max(1, CACHED // max(data[0].numel(), 1)) if data.device.type == "cpu" and len(data) else max(len(data), 1)
+
+
+def filtered(data: Tensor, transfer: Tensor, index: Tensor | None = None) -> Tensor:
+    """Data times a transfer function from `spectrum`.
+
+    Args:
+        data: (b, c, h, w).
+        transfer: (b or 1, c or 1, ...), or (u, ...) with an index.
+        index: (b or 1, c) which of the u transfer functions a row and channel takes.
+
+    Returns:
+        (b, c, h, w), contiguous.
+    """
     h, w = data.shape[-2:]
     grid = fast_size(h), fast_size(w)
-    return torch.fft.irfft2(torch.fft.rfft2(data, s=grid) * transfer, s=grid)[..., :h, :w].contiguous()
+    step = rows_at_once(data)
+    done = torch.empty_like(data, memory_format=torch.contiguous_format)
+    for i in range(0, len(data), step):
+        rows = slice(i, i + step)
+        which = transfer if index is None else index
+        which = which[rows] if len(which) > 1 else which
+        here = torch.fft.rfft2(data[rows], s=grid) * (which if index is None else transfer[which])
+        done[rows] = torch.fft.irfft2(here, s=grid)[..., :h, :w]
+    return done
 
 
 def convolve(data: Tensor, kernel: Tensor) -> Tensor:
@@ -74,4 +102,9 @@ def convolve(data: Tensor, kernel: Tensor) -> Tensor:
     >>> torch.allclose(convolve(dot, kernel)[..., 3:6, 3:6], kernel, atol=1e-5)
     True
     """
-    return filtered(data, spectrum(kernel.to(data.dtype), (data.shape[-2], data.shape[-1])))
+    size = data.shape[-2], data.shape[-1]
+    if len(kernel) <= 1:
+        return filtered(data, spectrum(kernel.to(data.dtype), size))
+    step = rows_at_once(data)
+    parts = (slice(i, i + step) for i in range(0, len(data), step))
+    return torch.cat([filtered(data[rows], spectrum(kernel[rows].to(data.dtype), size)) for rows in parts])

@@ -131,5 +131,5 @@ def tensor_field(kind: str, seed: Tensor, channels: int, x: Tensor, y: Tensor, s
 
 
 def _unit(words: Tensor) -> Tensor:
-    # 24 bits, at the middle of their step: exact in float32 and never 0 or 1
-    return ((words >> 8).to(torch.float32) + 0.5) * 2.0**-24
+    # 23 bits, at the middle of their step: exact in float32 and never 0 or 1
+    return ((words >> 9).to(torch.float32) + 0.5) * 2.0**-23

@@ -120,7 +120,7 @@ def _uniform(seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
                 _words(k0, k1, x[s : s + m], y[s : s + m], c, stream, w)
                 for j in range(m):
                     for i in range(4):
-                        out[b, c, s + j, i] = (f32(w[i, j] >> u32(8)) + f32(0.5)) * f32(2.0**-24)
+                        out[b, c, s + j, i] = (f32(w[i, j] >> u32(9)) + f32(0.5)) * f32(2.0**-23)
 
 
 def field(

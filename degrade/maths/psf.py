@@ -98,6 +98,9 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     Returns:
         (..., k, k) float32 kernel, and (...,) float32 energy lost by the cut [fraction].
 
+    Raises:
+        ValueError: if a kernel is not finite, or keeps nothing within its radius.
+
     >>> kernel, lost = kernel_from_transfer(airy_transfer(torch.tensor(4 / (0.54 * 8)), 128), 15)
     >>> kernel.shape, round(lost.item(), 3)
     (torch.Size([31, 31]), 0.012)
@@ -107,5 +110,57 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     a, b = n // 2 - radius, n // 2 + radius + 1
     kernel = psf[..., a:b, a:b]
     inside = kernel.sum((-2, -1))
+    if not bool(torch.isfinite(kernel).all()):
+        raise ValueError("a kernel holds values that are not finite")
+    if bool((inside < 1e-3).any()):
+        raise ValueError(f"a kernel keeps nothing within its radius of {radius} pixels: give a larger one")
     # nine decimals: what rounding alone loses is nothing
     return (kernel / inside[..., None, None]).float(), (1.0 - inside).round(decimals=9).float()
+
+
+def field_transfer(field: Tensor) -> Tensor:
+    """Transfer of a kernel given on the whole working grid: (..., n, n), its origin at n // 2, to (..., n, n // 2 + 1).
+
+    >>> dot = torch.zeros(4, 4); dot[2, 2] = 1
+    >>> field_transfer(dot).real.unique()
+    tensor([1.])
+    """
+    return torch.fft.rfft2(torch.fft.ifftshift(field, dim=(-2, -1)))
+
+
+def annular_transfer(radius: Tensor, inner: Tensor, size: int) -> Tensor:
+    """Transfer of a uniform ring from ``inner`` (a fraction of ``radius``, below 1) to ``radius`` [pixels]."""
+    share = inner.double()[..., None, None] ** 2
+    return (disc_transfer(radius, size) - share * disc_transfer(radius * inner, size)) / (1 - share)
+
+
+def four_dot_transfer(separation: Tensor, size: int) -> Tensor:
+    """Transfer of an optical low-pass of two crossed plates, four dots ``separation`` [pixels] apart each way.
+
+    >>> four_dot_transfer(torch.tensor(1.0), 4)[0].round(decimals=3).tolist()        # nothing at Nyquist
+    [1.0, 0.707, 0.0]
+    """
+    fy, fx = frequencies((size, size), separation.device)
+    s = math.pi * separation.double()[..., None, None]
+    return torch.cos(s * fy) * torch.cos(s * fx)
+
+
+def shift_line(shift: Tensor, radius: int, half: float = 6.0) -> Tensor:
+    """One-dimensional kernel that moves a signal by ``shift`` [pixels], positive towards higher indices.
+
+    A sinc under a Kaiser window of ``half`` pixels each way: exact to 1e-3 for waves of three pixels and longer.
+
+    Args:
+        shift: (...,), at most radius - half.
+        radius: the side is 2 radius + 1.
+
+    Returns:
+        (..., 2 radius + 1) float64, sum 1.
+
+    >>> shift_line(torch.tensor(1.0), 7)[6:10].abs().round(decimals=6).tolist()
+    [0.0, 0.0, 1.0, 0.0]
+    """
+    at = torch.arange(-radius, radius + 1, dtype=torch.float64) - shift.double().cpu()[..., None]
+    window = torch.special.i0(6.2 * torch.sqrt((1 - (at / half) ** 2).clamp(min=0))) * (at.abs() < half)
+    line = torch.sinc(at) * window
+    return line / line.sum(-1, keepdim=True)

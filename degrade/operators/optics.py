@@ -1,8 +1,12 @@
-"""Optics: blur by one product of transfer functions, before the colour filters."""
+"""Optics, before the colour filters: blur by one product of transfer functions, lateral colour, fall-off of light.
+
+What follows the field is taken at the centre of a patch. Distortion is left out: it would move the subject.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+import math
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -10,96 +14,55 @@ from torch import Tensor
 
 from degrade.maths import fourier
 from degrade.maths import psf as spread
+from degrade.operators.kernels import (
+    OUTSIDE,
+    AiryKernel,
+    AnnularKernel,
+    ApertureKernel,
+    DiscKernel,
+    GaussianKernel,
+    OlpfKernel,
+    PupilKernel,
+    Zernike,
+    numbers,
+    place,
+)
+from degrade.operators.spatial import (
+    AnisotropicKernel,
+    DoubleLineKernel,
+    GeneralisedKernel,
+    LinearMotionKernel,
+    PlateauKernel,
+    SincKernel,
+    WanderingMotionKernel,
+)
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Model, Operator, register
+from degrade.recipe.operator import Operator, register
 from degrade.recipe.param import Param
+from degrade.recipe.prior import bounds
 
-Width = Annotated[float, Field(ge=0, le=100)]
-FNumber = Annotated[float, Field(gt=0, le=512)]
+__all__ = ["AnyKernel", "Illumination", "LateralChromatic", "PsfBlur", "Zernike"]
 
+Shift = Annotated[float, Field(ge=-32, le=32)]
 
-class Kernel(Model):
-    """One factor of the transfer function; a width is the same in all channels, or one for each of R, G and B."""
-
-    def values(self, sensor: Sensor) -> Tensor:
-        """The number that shapes it in each row and channel: (b or 1, 3) float64."""
-        raise NotImplementedError
-
-    def transfer(self, values: Tensor, size: int) -> Tensor:
-        """(..., size, size // 2 + 1) float64 for those numbers."""
-        raise NotImplementedError
-
-
-def _channels(value: Any) -> Tensor:
-    """A field that is a number, n numbers, or a triple of either, as (b or 1, 3)."""
-    each = value if isinstance(value, tuple) else (value, value, value)
-    return torch.stack(
-        torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in each)), dim=-1
-    )
-
-
-class GaussianKernel(Kernel):
-    """Gaussian, integrated over pixels."""
-
-    psf: Literal["gaussian"] = "gaussian"
-    sigma: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(
-        description="standard deviation [pixels]"
-    )
-
-    def values(self, sensor: Sensor) -> Tensor:
-        return _channels(self.sigma)
-
-    def transfer(self, values: Tensor, size: int) -> Tensor:
-        return spread.gaussian_transfer(values, size)
-
-
-class DiscKernel(Kernel):
-    """Uniform disc (geometric defocus), each pixel holding its exact overlap."""
-
-    psf: Literal["disc"] = "disc"
-    radius: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(description="radius [pixels]")
-
-    def values(self, sensor: Sensor) -> Tensor:
-        return _channels(self.radius)
-
-    def transfer(self, values: Tensor, size: int) -> Tensor:
-        return spread.disc_transfer(values, size)
-
-
-class AiryKernel(Kernel):
-    """Diffraction at a round pupil in focus; the cut-off is pitch / (wavelength x f-number) [cycles a pixel]."""
-
-    psf: Literal["airy"] = "airy"
-    f_number: Param[FNumber] = Field(description="working f-number")
-    wavelength: tuple[float, float, float] = Field(default=(0.60, 0.54, 0.46), description="of R, G and B [um]")
-
-    def values(self, sensor: Sensor) -> Tensor:
-        pitch = sensor.pitch.double().reshape(-1, 1).cpu()
-        if not bool(torch.isfinite(pitch).all()):
-            raise RecipeError(
-                "psf_blur: an airy kernel needs the pixel pitch: name a camera in `source: {camera: ...}`"
-            )
-        return pitch / (_channels(self.wavelength) * _channels(self.f_number))
-
-    def transfer(self, values: Tensor, size: int) -> Tensor:
-        return spread.airy_transfer(values, size)
-
-
-class ApertureKernel(Kernel):
-    """The photosite's square aperture. A photo shrunk by area means holds one already: leave it out there."""
-
-    psf: Literal["pixel_aperture"] = "pixel_aperture"
-    fill: Param[Width] = Field(default=1.0, description="side of the photosite [pixels]")
-
-    def values(self, sensor: Sensor) -> Tensor:
-        return _channels(self.fill)
-
-    def transfer(self, values: Tensor, size: int) -> Tensor:
-        return spread.aperture_transfer(values, size)
-
-
-AnyKernel = Annotated[GaussianKernel | DiscKernel | AiryKernel | ApertureKernel, Field(discriminator="psf")]
+AnyKernel = Annotated[
+    GaussianKernel
+    | DiscKernel
+    | AiryKernel
+    | ApertureKernel
+    | PupilKernel
+    | OlpfKernel
+    | AnnularKernel
+    | AnisotropicKernel
+    | GeneralisedKernel
+    | PlateauKernel
+    | SincKernel
+    | LinearMotionKernel
+    | DoubleLineKernel
+    | WanderingMotionKernel,
+    Field(discriminator="psf"),
+]
 
 
 @register("psf_blur")
@@ -129,34 +92,139 @@ class PsfBlur(Operator):
     def reach(self) -> tuple[int, int]:
         return self.radius, 1
 
-    def psf(self, sensor: Sensor) -> tuple[Tensor, Tensor, Tensor]:
+    def psf(self, sensor: Sensor, field: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The kernels of these rows, each computed once.
+
+        Args:
+            sensor: the camera of each of b rows.
+            field: (b, 2) their places (y, x) [half diagonals]; unknown by default.
 
         Returns:
             (u, k, k) float32 kernels, (b or 1, 3) index of each row's and channel's kernel, (u,) lost energy.
+
+        Raises:
+            RecipeError: if a kernel cannot be: no pitch, no light, nothing within the radius.
+            PhotoError: if a kernel needs a place in the field that is unknown or outside.
         """
+        at = sensor.centre.new_full((len(sensor), 2), float("nan")) if field is None else field
         kernels: list[Any] = list(self.kernels)
-        values = torch.broadcast_tensors(*(k.values(sensor) for k in kernels))
-        numbers = torch.stack(values, dim=-1)
-        unique, index = torch.unique(numbers.reshape(-1, len(kernels)), dim=0, return_inverse=True)
+        values = [k.values(sensor, at) for k in kernels]
+        rows = max(len(v) for v in values)
+        found = [torch.unique(v.expand(rows, 3, -1).flatten(0, 1), dim=0, return_inverse=True) for v in values]
+        # one transfer for each set of a kernel's numbers, one product for each combination of sets
+        mixed, index = torch.unique(torch.stack([i for _, i in found], dim=-1), dim=0, return_inverse=True)
         size = spread.grid_size(self.radius)
         transfer = torch.ones((), dtype=torch.float64)
-        for i, kernel in enumerate(kernels):
-            transfer = transfer * kernel.transfer(unique[:, i], size)
-        kernel, lost = spread.kernel_from_transfer(transfer, self.radius)
-        return kernel, index.reshape(numbers.shape[:-1]), lost
+        try:
+            for i, (factor, (unique, _)) in enumerate(zip(kernels, found, strict=True)):
+                transfer = transfer * factor.transfer(unique, size)[mixed[:, i]]
+            kernel, lost = spread.kernel_from_transfer(transfer, self.radius)
+        except ValueError as wrong:
+            raise RecipeError(f"psf_blur: {wrong}") from wrong
+        return kernel, index.reshape(rows, 3), lost
 
-    def kernel(self, sensor: Sensor) -> Tensor:
-        kernel, index, _ = self.psf(sensor)
+    def kernel(self, sensor: Sensor, field: Tensor | None = None) -> Tensor:
+        kernel, index, _ = self.psf(sensor, field)
         return kernel[index]
 
     def apply(self, frame: Frame) -> Frame:
-        kernel, index, lost = (t.to(frame.data.device) for t in self.psf(frame.sensor))
+        kernel, index, lost = (t.to(frame.data.device) for t in self.psf(frame.sensor, frame.field))
         spectrum = fourier.spectrum(kernel, frame.size)
         noise = frame.noise
         if noise is not None:
             noise = noise * kernel.square().sum((-2, -1))[index][:, None, :]
-        data = fourier.filtered(frame.data, spectrum[index])
+        data = fourier.filtered(frame.data, spectrum, index)
         return frame.with_data(
             data, noise=noise, notes={**frame.notes, "lost": lost[index].amax(-1).expand(len(frame))}
         )
+
+
+@register("lateral_chromatic")
+class LateralChromatic(Operator):
+    """Lateral colour: red and blue are magnified about the optical centre, green stays.
+
+    A patch is shifted as its centre is: outwards along its azimuth by ``corner (h + cubic h^3) / (1 + cubic)`` at field
+    height h. Like every kernel it is constant over a patch. Needs the place in the field.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> dot = torch.zeros(1, 3, 41, 41); dot[..., 20, 20] = 1
+    >>> right = Frame(dot, Space.LINEAR, Sensor.make(), field=torch.tensor([[0.0, 0.5]]))
+    >>> moved = LateralChromatic(red=2.0, blue=-4.0).apply(right).data[0, :, 20]
+    >>> moved.argmax(-1).tolist()
+    [21, 20, 18]
+    """
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR, Space.DISPLAY})
+
+    red: Param[Shift] = Field(default=0.0, description="shift of red in the corner, outwards [pixels of this plane]")
+    blue: Param[Shift] = Field(default=0.0, description="shift of blue in the corner, outwards [pixels of this plane]")
+    cubic: Param[Annotated[float, Field(ge=0, le=10)]] = Field(
+        default=0.0, description="cubic part, counted in the linear one; 0 is a change of scale alone"
+    )
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        widest = max(abs(v) for field in (self.red, self.blue) for v in bounds(field))
+        cubic = bounds(self.cubic)[1]
+        far = (OUTSIDE + cubic * OUTSIDE**3) / (1 + cubic)
+        return (0 if widest == 0 else math.ceil(widest * far) + 6), 1
+
+    def shift(self, field: Tensor) -> Tensor:
+        """(b, 2, 2) shift (y, x) of red and blue in each row [pixels], float64."""
+        height, azimuth = place(field, "lateral_chromatic")
+        corner = torch.stack([numbers(v)[:, 0, 0].expand(len(height)) for v in (self.red, self.blue)], dim=-1)
+        cubic = numbers(self.cubic)[:, 0, 0]
+        far = (height + cubic * height**3) / (1 + cubic)
+        way = torch.stack((torch.sin(azimuth), torch.cos(azimuth)), dim=-1)
+        return corner[..., None] * (far[:, None] * way)[:, None]
+
+    def apply(self, frame: Frame) -> Frame:
+        shift = self.shift(frame.field)
+        if not bool(shift.any()):
+            return frame
+        line = spread.shift_line(shift, math.ceil(shift.abs().max().item()) + 6)
+        kernel = (line[..., 0, :, None] * line[..., 1, None, :]).float().to(frame.data.device)
+        data = frame.data.clone()
+        data[:, ::2] = fourier.convolve(frame.data[:, ::2], kernel)
+        noise = frame.noise
+        if noise is not None:
+            noise = noise.clone()
+            noise[..., ::2] *= kernel.square().sum((-2, -1))[:, None]
+        return frame.with_data(data, noise=noise)
+
+
+@register("illumination")
+class Illumination(Operator):
+    """Fall-off of light towards the corners: ``cos^4`` of the field angle times a polynomial of the field height h.
+
+    ``y = x cos^4(atan(h tan angle)) (1 + a h^2 + b h^4 + ...)``. A patch is dimmed as its centre is. Needs the place in
+    the field.
+
+    Source: Reiss, JOSA 35 (1945) 283 (the fourth power of the cosine).
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> corner = Frame(torch.ones(1, 3, 2, 2), Space.LINEAR, Sensor.make(), field=torch.tensor([[0.6, -0.8]]))
+    >>> round(Illumination(angle=45.0).apply(corner).data.max().item(), 3)
+    0.25
+    """
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR, Space.MOSAIC})
+
+    angle: Param[Annotated[float, Field(ge=0, le=80)]] = Field(
+        default=0.0, description="between the axis and the light to the corner, at the sensor [degree]"
+    )
+    polynomial: tuple[Param[Annotated[float, Field(ge=-2, le=2)]], ...] = Field(
+        default=(), description="coefficients of h^2, h^4, ..."
+    )
+
+    def apply(self, frame: Frame) -> Frame:
+        height, _ = place(frame.field, "illumination")
+        slope = height * torch.tan(torch.deg2rad(numbers(self.angle)[:, 0, 0]))
+        gain = torch.ones_like(height)
+        for k, coefficient in enumerate(self.polynomial):
+            gain = gain + numbers(coefficient)[:, 0, 0] * height ** (2 * k + 2)
+        gain = (gain.clamp(min=0) / (1 + slope**2) ** 2).to(frame.data).reshape(-1, 1)
+        noise = frame.noise
+        if noise is not None:
+            noise = noise * torch.stack((gain, gain * gain), dim=1)
+        return frame.with_data(frame.data * gain[..., None, None], noise=noise)

@@ -105,6 +105,7 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
         grid=grid,
         noise=_noise(facts, space, shrink),
         aux={"clipped": _clipped(dn, high, facts.white, space, shrink)},
+        model=_model(facts),
     )
 
 
@@ -147,6 +148,13 @@ def _noise(facts: RawFacts, space: Space, shrink: int) -> Tensor | None:
     if space is Space.LINEAR:
         line = bayer.merge(line[:, :, None, None])[:, :, 0, 0] * torch.tensor(bayer.variance_gain(shrink)).double()
     return line[None].to(torch.float32)
+
+
+def _model(facts: RawFacts) -> str:
+    """Maker and model; many makers write their own name into the model too."""
+    make, model = facts.make or "", facts.model or ""
+    doubled = make and model.casefold().startswith(make.split()[0].casefold())
+    return model if doubled else f"{make} {model}".strip()
 
 
 def _sensor(facts: RawFacts, iso: float | None) -> Sensor:

@@ -91,6 +91,9 @@ class Sensor:
     matrix: Tensor  #: (b, 3, 3) white-balanced camera RGB to linear sRGB, rows sum to 1
     centre: Tensor  #: (b, 2) optical centre (y, x) in the visible area [raw pixels]
     half_diagonal: Tensor  #: (b,) centre to corner [raw pixels]
+    read_exponent: Tensor  #: (b,) power of ISO / 100 that the dark variance follows, 1 by the formula
+    full_well: Tensor  #: (b,) charge that a photosite holds [e-]
+    ladder: Tensor  #: (b, n, 9) measured curve: ISO, then k1 and k0 of R G1 G2 B there; n = 0 where there is none
 
     @classmethod
     def make(
@@ -110,6 +113,8 @@ class Sensor:
         matrix: Sequence[Sequence[float]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
         centre: Sequence[float] = (float("nan"), float("nan")),
         half_diagonal: float = float("nan"),
+        read_exponent: float = 1.0,
+        full_well: float = float("nan"),
     ) -> Sensor:
         """A sensor from plain numbers, the same for ``b`` rows.
 
@@ -138,6 +143,9 @@ class Sensor:
             matrix=row([list(r) for r in matrix]),
             centre=row(list(centre)),
             half_diagonal=row(half_diagonal),
+            read_exponent=row(read_exponent),
+            full_well=row(full_well),
+            ladder=torch.zeros(b, 0, 9),
         )
 
     def __len__(self) -> int:
@@ -171,6 +179,7 @@ class Frame:
     reference: Frame | None = None  #: the plane whose signal sets the noise, where an operator asks for one
     notes: Mapping[str, Tensor] = dataclasses.field(default_factory=dict[str, Tensor])
     #: (b,) numbers that the last operator wants recorded, such as the energy a kernel lost
+    model: str = ""  #: maker and model of the camera that took a photo, as its file says; empty where it does not
 
     def __len__(self) -> int:
         return self.data.shape[0]
@@ -224,4 +233,5 @@ class Frame:
             aux={k: f(v) for k, v in self.aux.items()},
             reference=self.reference and self.reference.map(f),
             notes={k: f(v) for k, v in self.notes.items()},
+            model=self.model,
         )

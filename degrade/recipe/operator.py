@@ -99,8 +99,13 @@ class Operator(Model):
         """Input pixels an output pixel."""
         return self.plan(spec).grid.scale[0] / spec.grid.scale[0]
 
-    def kernel(self, sensor: Sensor) -> Tensor | None:
-        """The (drawn) operator's point spread function, (b or 1, c, k, k), where it has one: for looking at."""
+    def kernel(self, sensor: Sensor, field: Tensor | None = None) -> Tensor | None:
+        """The (drawn) operator's point spread function, (b or 1, c, k, k), where it has one: for looking at.
+
+        Args:
+            sensor: the camera of each of b rows.
+            field: (b, 2) their places (y, x) [half diagonals]; unknown by default.
+        """
         return None
 
     def noted(self) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
-from degrade.recipe.cameras import Camera
+from degrade.recipe import cameras
 from degrade.recipe.columns import Columns
 from degrade.recipe.errors import RecipeError, find, nearest
 from degrade.recipe.frame import Frame, Sensor, Space
@@ -33,7 +34,9 @@ class Source(Model):
     shrink: int | None = Field(
         default=None, description="raw pixels a pixel, even (pictures: any); 2 for RAW as linear, else 1", ge=1
     )
-    camera: str | None = Field(default=None, description="camera that is simulated: a name, or a JSON file")
+    camera: str | None = Field(
+        default=None, description="camera that is simulated: a name, a JSON file, or `auto` for the photo's own model"
+    )
     iso: float | None = Field(default=None, description="ISO of the photos, where they do not tell it", gt=0)
     field: Literal["photo", "unknown"] = Field(
         default="photo", description="place in the image field: as in the photo, or drawn"
@@ -125,7 +128,7 @@ class Recipe(Model):
         if self.crop.on is not None:
             find(self.crop.on, self.planes, f"plane in {self.paths.crop_name}.on:")
         if self.source.camera is not None:
-            Camera.named(self.source.camera)
+            cameras.record(self.source.camera)
         for name in self.stored:
             self._check_dtype(name)
         return self
@@ -200,7 +203,7 @@ class Recipe(Model):
             "store": list(self.stored),
             "order": list(self.planes),  # a crop looks at the first plane
             "versions": {n: self.operators[n].version for n in sorted(names)},
-            "camera": Camera.named(self.source.camera).model_dump(mode="json") if self.source.camera else None,
+            "camera": cameras.record(self.source.camera) if self.source.camera else None,
         }
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
@@ -218,28 +221,41 @@ class Recipe(Model):
                 raise RecipeError(f"unknown field {name!r}: {nearest(name, type(self).model_fields)}")
         return type(self).model_validate({**{n: getattr(self, n) for n in type(self).model_fields}, **fields})
 
-    def kernel(self, name: str, patch: int) -> NDArray[np.float32] | None:
+    def kernel(self, name: str, patch: int, field: tuple[float, float] | None = None) -> NDArray[np.float32] | None:
         """The point spread function of one patch, for looking at: (3, k, k); None where nothing has one.
 
         Args:
             name: the photo's key.
             patch: its number within the photo.
+            field: its place (y, x) [half diagonals], which kernels that follow the field need.
         """
         photo = Key(self.seed).at(name)
         sensor = self.sensor(Sensor.make())
+        place = None if field is None else torch.tensor([field])
         for step in self.paths.behind:
             op = self.operators[step]
             drawn = op.draw(photo.at(step) if op.per == "photo" else photo.at(patch, step))
-            found = drawn.kernel(sensor) if isinstance(drawn, Operator) else None
+            found = drawn.kernel(sensor, place) if isinstance(drawn, Operator) else None
             if found is not None:
                 return found[0].numpy()
         return None
 
     # -- rendering ----------------------------------------------------------------------------------------------------
 
-    def sensor(self, sensor: Sensor) -> Sensor:
-        """The photo's camera, or the one that the recipe names in its place."""
-        return Camera.named(self.source.camera).replaces(sensor) if self.source.camera else sensor
+    def sensor(self, sensor: Sensor, model: str | None = None) -> Sensor:
+        """The photo's camera, or the one that the recipe names in its place.
+
+        Args:
+            sensor: as the photo's file says.
+            model: maker and model of the photo's camera, by which `auto` chooses; None leaves `auto` undecided.
+
+        Raises:
+            PhotoError: if the camera is to be found by a model that nobody knows.
+        """
+        name = self.source.camera
+        if name is None or (name == cameras.AUTO and model is None):
+            return sensor
+        return (cameras.of_model(model or "") if name == cameras.AUTO else cameras.Camera.named(name)).replaces(sensor)
 
     def render(
         self, photo: Frame, name: str, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None

@@ -55,7 +55,7 @@ class Rendering:
         self.key = Key(recipe.seed).at(name)
         if photo.space is not recipe.source.space:
             raise PhotoError(f"the recipe reads {recipe.source.space.value}, the photo came as {photo.space.value}")
-        self._stages: dict[Path, Frame] = {(): replace(photo, sensor=recipe.sensor(photo.sensor))}
+        self._stages: dict[Path, Frame] = {(): replace(photo, sensor=recipe.sensor(photo.sensor, photo.model))}
         with one_thread():
             crop = recipe.crop.model_copy(update={"border": recipe.paths.border})
             entering = self.photo_stage(recipe.paths.before(crop.on or next(iter(recipe.planes))))

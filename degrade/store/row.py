@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe.errors import RecipeError
+from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.store.layout import unknown
 
 if TYPE_CHECKING:
@@ -85,9 +85,11 @@ class Row:
 
         None where it was not blurred, or by an operator that is not installed here.
         """
+        columns = self.store.columns
+        y, x = (float(columns[n][self.index]) if n in columns else float("nan") for n in ("field_y", "field_x"))
         try:
-            return self.store.recipe.kernel(self.photo, self.patch)
-        except RecipeError:
+            return self.store.recipe.kernel(self.photo, self.patch, (y, x))
+        except (PhotoError, RecipeError):
             return None
 
     def show(self) -> Image:
