@@ -154,9 +154,11 @@ def test_a_cut_off_above_nyquist_has_true_negative_lobes_and_one_below_has_none(
 
 
 @given(st.integers(1, 255))
-def test_the_working_grid_is_wide(radius: int) -> None:
-    assert psf.grid_size(radius) >= 8 * radius + 1
-    assert math.log2(psf.grid_size(radius)).is_integer()
+def test_the_working_grid_is_wide_odd_and_fast(radius: int) -> None:
+    n = psf.grid_size(radius)
+    assert n >= 8 * radius + 1
+    assert n % 2 == 1
+    assert fourier.fast_size(n) == n
 
 
 # -- convolution ------------------------------------------------------------------------------------------------------

@@ -15,12 +15,21 @@ import math
 import torch
 from torch import Tensor
 
-from degrade.maths.fourier import frequencies
+from degrade.maths.fourier import fast_size, frequencies
 
 
 def grid_size(radius: int) -> int:
-    """Side of the working grid [pixels] for a kernel of ``radius``: four times as wide, so that tails hardly wrap."""
-    return 2 ** math.ceil(math.log2(8 * radius + 1))
+    """Side of the working grid [pixels] for a kernel of ``radius``: four times as wide, so that tails hardly wrap.
+
+    It is odd: an even grid has a frequency at Nyquist that belongs to both of its ends, and only one of them is kept.
+
+    >>> [grid_size(r) for r in (1, 8, 15)]
+    [9, 75, 125]
+    """
+    n = 8 * radius + 1
+    while fast_size(n) != n or n % 2 == 0:
+        n += 1
+    return n
 
 
 def airy_transfer(cutoff: Tensor, size: int) -> Tensor:

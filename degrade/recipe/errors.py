@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+MOST = 12  #: names that are listed where none is near
 
 
 class RecipeError(ValueError):
@@ -23,7 +24,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = f" and {len(known) - MOST} more" if len(known) > MOST else ""
+    return f"there are: {', '.join(known[:MOST]) or 'none'}{more}"
 
 
 def find(name: str, named: Mapping[str, T], what: str) -> T:
