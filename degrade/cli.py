@@ -166,7 +166,7 @@ def noise(
     darks: Annotated[Path | None, typer.Option(help="Folder of darks; masked pixels of the flats if left out.")] = None,
     profile: Annotated[Path | None, typer.Option(help="A DNG whose NoiseProfile is taken instead.")] = None,
     picture: Annotated[Path | None, typer.Option(help="One RAW picture instead: a makeshift.")] = None,
-    pitch: Annotated[float | None, typer.Option(help="Photosite pitch [um]; asked for if left out.")] = None,
+    pitch: Annotated[float | None, typer.Option(help="Photosite pitch in um; asked for if left out.")] = None,
     iso: Annotated[float | None, typer.Option(help="ISO of the files, where they do not tell it.")] = None,
     name: Annotated[str | None, typer.Option(help="The camera's name; what the files say by default.")] = None,
     report: Annotated[Path | None, typer.Option(help="A PNG with curves, residuals and intervals.")] = None,
