@@ -45,6 +45,13 @@ def _words(k0: Any, k1: Any, x: Any, y: Any, c: Any, stream: Any, w: Any) -> Non
 
 
 @_compiled
+def _unit(w: Any, u: Any) -> None:
+    """The upper 23 bits as a number in (0, 1)."""
+    for j in range(len(w)):
+        u[j] = (f32(w[j] >> u32(9)) + f32(0.5)) * f32(2.0**-23)
+
+
+@_compiled
 def _radius(w: Any, u: Any, bits: Any, exponent: Any, r: Any) -> None:
     """``sqrt(-2 ln u)`` of ``u = (w + 1/2) 2^-32``; ``bits`` is ``u`` seen as int32."""
     n = len(w)
@@ -87,8 +94,8 @@ def _circle(w: Any, r: Any, x: Any, y: Any) -> None:
 
 
 @_compiled
-def _normal(seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
-    """Normals of all counters into (b, c, n, 4)."""
+def _fill(normal: Any, seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
+    """The numbers of all counters, normal or uniform, into (b, c, n, 4)."""
     w, v = np.empty((4, _SPAN), u32), np.empty((4, _SPAN), f32)
     u, e, r = np.empty(_SPAN, f32), np.empty(_SPAN, f32), np.empty(_SPAN, f32)
     bits = u.view(i32)
@@ -100,27 +107,15 @@ def _normal(seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
                 m = min(_SPAN, n - s)
                 _words(k0, k1, x[s : s + m], y[s : s + m], c, stream, w)
                 for i in range(0, 4, 2):
-                    _radius(w[i, :m], u, bits, e, r)
-                    _circle(w[i + 1, :m], r, v[i], v[i + 1])
+                    if normal:
+                        _radius(w[i, :m], u, bits, e, r)
+                        _circle(w[i + 1, :m], r, v[i], v[i + 1])
+                    else:
+                        _unit(w[i, :m], v[i])
+                        _unit(w[i + 1, :m], v[i + 1])
                 for j in range(m):
                     for i in range(4):
                         out[b, c, s + j, i] = v[i, j]
-
-
-@_compiled
-def _uniform(seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
-    """Uniform numbers of all counters into (b, c, n, 4)."""
-    w = np.empty((4, _SPAN), u32)
-    n = len(x)
-    for b in range(out.shape[0]):
-        k0, k1 = u32(seed[b] & _LOW), u32(seed[b] >> _HALF)
-        for c in range(out.shape[1]):
-            for s in range(0, n, _SPAN):
-                m = min(_SPAN, n - s)
-                _words(k0, k1, x[s : s + m], y[s : s + m], c, stream, w)
-                for j in range(m):
-                    for i in range(4):
-                        out[b, c, s + j, i] = (f32(w[i, j] >> u32(9)) + f32(0.5)) * f32(2.0**-23)
 
 
 def field(
@@ -133,6 +128,5 @@ def field(
     """
     rows, columns = np.meshgrid(y.astype(i32), x.astype(i32), indexing="ij")
     out = np.empty((len(seed), channels, rows.size, 4), f32)
-    fill = _normal if kind == "normal" else _uniform
-    fill(seed.astype(u64), columns.ravel(), rows.ravel(), stream, out)
+    _fill(kind == "normal", seed.astype(u64), columns.ravel(), rows.ravel(), stream, out)
     return out.reshape(len(seed), channels, len(y), 4 * len(x))
