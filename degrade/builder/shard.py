@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from degrade.builder.plan import Plan
-from degrade.photos import Photo, path_of, read_photo
+from degrade.photos import Photo, path_of, read_source
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
@@ -116,13 +116,7 @@ def _build_photo(
 def _render(task: Task, photo: Photo, out: ShardWriter) -> Rendering:
     if photo.duplicate_of is not None:
         raise PhotoError(f"same content as {photo.duplicate_of}: delete one of the two")
-    source = task.recipe.source
-    try:
-        frame = read_photo(path_of(task.folder, photo.key), space=source.space, shrink=source.shrink, iso=source.iso)
-    except PhotoError:
-        raise
-    except ValueError as wrong:  # what the recipe asks for does not suit this kind of photo; it may suit the others
-        raise PhotoError(f"the recipe's source does not suit it: {wrong}") from wrong
+    frame = read_source(path_of(task.folder, photo.key), task.recipe.source)
     rendering = Rendering(task.recipe, frame, photo.key)
     if not len(rendering.rows):
         raise PhotoError(

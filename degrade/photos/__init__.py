@@ -5,7 +5,7 @@ from degrade.photos.facts import RawFacts
 from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS, Photo, find_photos, fingerprint, path_of
 from degrade.photos.image import read_picture
 from degrade.photos.raw import raw_facts, read_raw
-from degrade.photos.read import read_photo
+from degrade.photos.read import read_photo, read_source
 from degrade.recipe.errors import PhotoError
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "read_photo",
     "read_picture",
     "read_raw",
+    "read_source",
     "write_dng",
 ]

@@ -12,6 +12,7 @@ from degrade.photos.image import read_picture
 from degrade.photos.raw import read_raw
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Space
+from degrade.recipe.recipe import Source
 
 
 def read_photo(
@@ -45,3 +46,17 @@ def read_photo(
     if not 0 < iso < float("inf"):
         raise ValueError(f"iso must be above 0, got {iso}")
     return replace(frame, sensor=replace(frame.sensor, iso=torch.tensor([float(iso)])))
+
+
+def read_source(path: str | os.PathLike[str], source: Source) -> Frame:
+    """Read a photo as a recipe's ``source`` asks.
+
+    Raises:
+        PhotoError: if the photo cannot be used, or the source does not suit its kind; it may suit others.
+    """
+    try:
+        return read_photo(path, space=source.space, shrink=source.shrink, iso=source.iso)
+    except PhotoError:
+        raise
+    except ValueError as wrong:
+        raise PhotoError(f"the recipe's source does not suit it: {wrong}") from wrong

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.photos import fingerprint, path_of, read_photo
+from degrade.photos import fingerprint, path_of, read_source
 from degrade.recipe.render import Rendering
 from degrade.store.disk import StoreError
 from degrade.store.encode import encode
@@ -63,9 +63,8 @@ def replay(store: PatchStore, row: int, photos: str | os.PathLike[str]) -> Repla
     path = path_of(photos, key)
     if fingerprint(path) != store.photos.digests[photo]:
         raise StoreError(f"{path} is not the photo that row {row} was built from: its content differs")
-    source = recipe.source
     with torch.inference_mode():
-        frame = read_photo(path, space=source.space, shrink=source.shrink, iso=source.iso)
+        frame = read_source(path, recipe.source)
         frames = Rendering(recipe, frame, key).frames([patch], tuple(store.planes))
     planes = {p.name: encode(frames[p.name], p)[0] for p in layout.planes}
     counts = {n: int(np.count_nonzero(_bits(v) != _bits(stored[n]))) for n, v in planes.items()}
