@@ -1,32 +1,18 @@
-"""The command line: one thin function a command."""
+"""Commands that make a store and look into it."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.rich_utils import rich_format_error
 
-from degrade.recipe.errors import PhotoError, RecipeError
+from degrade.cli.app import app, console, say, stoppable
 from degrade.recipe.recipe import Recipe
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="RAW photographs into physically true, aligned training pairs.",
-)
-console = Console()
-calibrate = typer.Typer(no_args_is_help=True, help="Measure a camera from its own files.")
-app.add_typer(calibrate, name="calibrate")
 StorePath = Annotated[Path, typer.Argument(help="The store, a .zarr folder.", show_default=False)]
 
 
@@ -56,20 +42,20 @@ def build(
         chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
     if seed is not None:
         chosen = chosen.changed(seed=seed)
-    with _stoppable():
+    with stoppable():
         report = run(chosen, folder, out, workers=workers, scheduler=scheduler, progress=bar)
-    _say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
+    say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
     for message, keys in report.warnings.items():
-        _say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
-    _quarantined(report.quarantined)
+        say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
+    quarantined(report.quarantined)
     raise typer.Exit(report.exit_code)
 
 
-def _quarantined(reasons: Any) -> None:
+def quarantined(reasons: Any) -> None:
     for key, reason in list(reasons.items())[:10]:
-        _say(f"{key}: {reason}", "[yellow]quarantined[/] ")
+        say(f"{key}: {reason}", "[yellow]quarantined[/] ")
     if len(reasons) > 10:
-        _say(f"... and {len(reasons) - 10} more: `degrade info --json` lists them all")
+        say(f"... and {len(reasons) - 10} more: `degrade info --json` lists them all")
 
 
 @app.command()
@@ -96,7 +82,7 @@ def info(
     table.add_row("columns", escape(", ".join(facts["columns"])))
     table.add_row("recipe", f"{facts['recipe_hash']}, seed {facts['seed']}")
     console.print(table)
-    _quarantined(facts["quarantined"])
+    quarantined(facts["quarantined"])
 
 
 @app.command()
@@ -115,7 +101,7 @@ def show(
     target = out or store.with_name(f"{store.stem}.png")
     numbers = None if rows is None else _numbers(rows)
     contact_sheet(PatchStore(store), target, rows=numbers, count=count)
-    _say(f"{target}: look at it")
+    say(f"{target}: look at it")
 
 
 def _numbers(text: str) -> list[int]:
@@ -136,10 +122,10 @@ def verify(store: StorePath) -> None:
         task = bar.add_task("verify", total=None)
         problems = check(store, lambda done, total: bar.update(task, completed=done, total=total))
     for problem in problems:
-        _say(problem, "[red]wrong[/] ")
+        say(problem, "[red]wrong[/] ")
     if problems:
         raise typer.Exit(1)
-    _say(f"{store}: every byte is as it was written")
+    say(f"{store}: every byte is as it was written")
 
 
 @app.command()
@@ -155,58 +141,8 @@ def replay(
     for name, values in again.planes.items():
         differ = again.different.get(name, 0)
         said = f"{differ:,} of {values.size:,} samples differ" if differ else "identical"
-        _say(f"row {row}, {name}: {said}", "[red]wrong[/] " if differ else "")
+        say(f"row {row}, {name}: {said}", "[red]wrong[/] " if differ else "")
     raise typer.Exit(0 if again.identical else 1)
-
-
-@calibrate.command()
-def noise(
-    out: Annotated[Path, typer.Option(help="The camera file, JSON.", show_default=False)],
-    flats: Annotated[Path | None, typer.Option(help="Folder of flats: pairs, about 12 brightnesses.")] = None,
-    darks: Annotated[Path | None, typer.Option(help="Folder of darks; masked pixels of the flats if left out.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="A DNG whose NoiseProfile is taken instead.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="One RAW picture instead: a makeshift.")] = None,
-    pitch: Annotated[float | None, typer.Option(help="Photosite pitch in um; asked for if left out.")] = None,
-    iso: Annotated[float | None, typer.Option(help="ISO of the files, where they do not tell it.")] = None,
-    name: Annotated[str | None, typer.Option(help="The camera's name; what the files say by default.")] = None,
-    report: Annotated[Path | None, typer.Option(help="A PNG with curves, residuals and intervals.")] = None,
-) -> None:
-    """Measure k1 and k0 of a camera, from flats and darks at best; a recipe then says `camera: FILE`."""
-    from degrade.look.calibration import report as draw
-    from degrade.photos.calibrate import from_flats, from_picture, from_profile
-
-    chosen = [path for path in (flats, profile, picture) if path is not None]
-    if len(chosen) != 1:
-        raise typer.BadParameter("name one of --flats, --profile and --picture")
-    if profile is not None and report is not None:
-        raise typer.BadParameter("a NoiseProfile has no measured points: leave it out", param_hint="--report")
-    pitch = _positive(pitch if pitch is not None else _asked("photosite pitch [um]", "--pitch"), "--pitch")
-    if iso is not None:
-        _positive(iso, "--iso")
-    if flats is not None:
-        found = from_flats(flats, darks, pitch=pitch, iso=iso, name=name)
-    else:
-        found = (from_profile if profile is not None else from_picture)(chosen[0], pitch=pitch, iso=iso, name=name)
-    for warning in found.warnings:
-        _say(warning, "[yellow]warning[/] ")
-    for plane, line in zip(("R", "G1", "G2", "B"), found.lines, strict=True):
-        k1, k0 = (f"{v:.4g} +- {1.96 * e:.2g}" for v, e in ((line.k1, line.k1_error), (line.k0, line.k0_error)))
-        _say(f"{plane:2} k1 {k1} DN, k0 {k0} DN^2 at ISO 100")
-    if report is not None:
-        _say(f"{draw(found, report)}: look at it")
-    _say(f"{found.write(out)}: name it in a recipe, `source: {{camera: {out}}}`")
-
-
-def _asked(what: str, option: str) -> float:
-    if not sys.stdin.isatty():
-        raise typer.BadParameter(f"give the {what}, which no file tells", param_hint=option)
-    return float(typer.prompt(what, type=float))
-
-
-def _positive(value: float, option: str) -> float:
-    if not 0 < value < float("inf"):
-        raise typer.BadParameter(f"must be above 0, got {value:g}", param_hint=option)
-    return value
 
 
 @app.command()
@@ -230,46 +166,6 @@ def demo(
     from degrade.builder.progress import bar
     from degrade.demo import demo as run
 
-    with _stoppable():
-        report = run(out, workers=workers, say=_say, progress=bar)
+    with stoppable():
+        report = run(out, workers=workers, say=say, progress=bar)
     raise typer.Exit(report.exit_code)
-
-
-@contextmanager
-def _stoppable() -> Generator[None]:
-    """Ctrl-C becomes one sentence and the exit status that shells expect."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command continues", err=True)
-        raise typer.Exit(130) from None
-
-
-def _say(text: str, label: str = "") -> None:
-    """One line, however long, its text as it is; ``label`` may be coloured."""
-    console.print(label + escape(text), soft_wrap=True, highlight=False)
-
-
-_MISUSE = cast("type[Exception]", typer.BadParameter.__base__)  # of all usage errors; typer does not export it
-
-
-def main() -> None:
-    """Entry point: known errors become one sentence and exit status 1."""
-    from degrade.store.disk import StoreError
-
-    try:
-        sys.exit(app(standalone_mode=False))
-    except _MISUSE as wrong:
-        # 2, which typer would give, means that some photos were quarantined
-        rich_format_error(cast(Any, wrong))
-        sys.exit(1)
-    except (RecipeError, PhotoError, StoreError, OSError, ValueError, LookupError) as wrong:
-        message = wrong.args[0] if isinstance(wrong, KeyError) else wrong
-        if isinstance(wrong, OSError) and wrong.strerror:
-            message = f"{wrong.filename}: {wrong.strerror.lower()}"
-        typer.echo(f"error: {message}", err=True)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

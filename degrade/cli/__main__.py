@@ -1,0 +1,5 @@
+"""`python -m degrade.cli`."""
+
+from degrade.cli import main
+
+main()
