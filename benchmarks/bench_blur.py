@@ -6,7 +6,8 @@
 Ours is `degrade.maths.fourier.convolve`, in the blocks that recipes are rendered in, and at once; the peers are plain
 torch (FFT of the whole batch, grouped convolution), kornia's `filter2d` and deepinv's `conv2d_fft`. All take turns in
 each round, the median of the rounds counts; every result is compared with ours inside the margin first. The last lines
-set the same blur with one kernel for all patches beside it.
+set the same blur with one kernel for all patches beside it, and `psf_blur` with a lens of 9 x 13 places, each patch
+elsewhere in the field, beside the same with a lens that is the same all over it.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ import argparse
 import importlib
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from degrade import Frame, Sensor, Space
 from degrade.maths import fourier
 from degrade.maths.philox import uniform_field
+from degrade.operators.optics import PsfBlur
+from degrade.recipe.lens import Lens, half_sides
 
 PATCHES, CHANNELS, SIZE, SIDE = 256, 3, 160, 31
 Blur = Callable[[Tensor, Tensor], Tensor]
@@ -82,6 +88,23 @@ def peers() -> dict[str, Blur]:
     return found
 
 
+def lenses(data: Tensor, folder: str) -> dict[str, Callable[[], object]]:
+    """`psf_blur` in blocks of 16 patches that lie all over the field, with a lens that varies over it or does not."""
+    psf = uniform_field(torch.arange(9 * 13), CHANNELS, (0, 0), (SIDE, SIDE)).double().numpy()
+    psf = psf.reshape(1, 9, 13, CHANNELS, SIDE, SIDE) / psf.sum((-2, -1)).reshape(1, 9, 13, CHANNELS, 1, 1)
+    y, x = (np.linspace(-half, half, n) for half, n in zip(half_sides(), (9, 13), strict=True))
+    made = {"space-variant lens": Lens(psf, y, x), "shared lens": Lens(psf[:, :1, :1], np.zeros(1), np.zeros(1))}
+    field = (2 * uniform_field(torch.arange(len(data)), 2, (0, 0), (1, 1))[..., 0, 0] - 1) * torch.tensor(half_sides())
+
+    def task(file: Path) -> Callable[[], object]:
+        blur = PsfBlur.model_validate({"kernels": [{"psf": "lens", "file": str(file)}], "radius": SIDE // 2})
+        blocks = [slice(i, i + 16) for i in range(0, len(data), 16)]
+        frames = [Frame(data[b], Space.LINEAR, Sensor.make(16), field=field[b].float()) for b in blocks]
+        return lambda: [blur.apply(frame) for frame in frames]
+
+    return {name: task(lens.write(Path(folder, f"{i}.npz"))) for i, (name, lens) in enumerate(made.items())}
+
+
 def race(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each; all take part in each round, after a warm one."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
@@ -121,10 +144,12 @@ def main() -> None:
             },
             arguments.rounds,
         )
+        with tempfile.TemporaryDirectory() as folder:
+            varied = race(lenses(data, folder), arguments.rounds)
     print(f"{PATCHES} x {CHANNELS} x {SIZE} x {SIZE}, kernels {SIDE} x {SIDE}, median of {arguments.rounds}\n")
     for name, value in seconds.items():
         print(f"{name:28}{value:8.3f} s")
-    result: dict[str, object] = {"seconds": seconds, "shared": shared}
+    result: dict[str, object] = {"seconds": seconds, "shared": shared, "lens": varied}
     if others:
         rival = min(seconds[name] for name in others)
         result["ahead"] = rival / seconds["degrade, blocks of 16"]
@@ -132,6 +157,9 @@ def main() -> None:
     ratio = shared["own kernel each"] / shared["one kernel a channel"]
     result["own_to_shared"] = ratio
     print(f"{'own / one kernel a channel':28}{ratio:8.2f}")
+    ratio = varied["space-variant lens"] / varied["shared lens"]
+    result["variant_to_shared"] = ratio
+    print(f"{'space-variant / shared lens':28}{ratio:8.2f}")
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -26,7 +26,10 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
         {"op": "chain", "steps": [EXPOSURE, BLUR, {"op": "downsample", "factor": 2}]},
         {"op": "chain", "steps": [BLUR | {"radius": 3}, {"op": "mosaic"}, NOISE]},
     ],
-    "crop": [{"op": "crop", "size": 16, "margin": 4, "per_photo": 7}],
+    "crop": [
+        {"op": "crop", "size": 16, "margin": 4, "per_photo": 7},
+        {"op": "crop", "size": 8, "margin": 2, "per_photo": 7, "oversample": 2},
+    ],
     "dark_current": [
         {"op": "dark_current", "rate": {"log_uniform": [0.1, 5]}, "temperature": {"uniform": [10, 40]}, "exposure": 10},
         {"op": "dark_current", "rate": 40, "temperature": 30, "exposure": {"choice": [1, 8]}, "mean": "subtract"}

@@ -79,6 +79,33 @@ def test_outside_a_table_nothing_is_invented(iso: float) -> None:
     SensorNoise(iso=iso, k1=0.1, k0=0.1).variance(Frame(torch.zeros(2, 4, 2, 2), Space.MOSAIC, sensor))
 
 
+def test_a_prior_that_leaves_the_table_is_found_before_any_photo(own: Path) -> None:
+    write(own / "stepped.json", **TABLE)
+    data: dict[str, Any] = {
+        "source": {"camera": "stepped"},
+        "operators": {
+            "patches": {"op": "crop", "size": 16},
+            "noise": {"op": "sensor_noise", "iso": {"log_uniform": [50, 800]}},
+        },
+        "planes": {"noisy": ["patches", "noise"]},
+    }
+    with pytest.raises(ValueError, match="sensor_noise: iso goes from 50 to 800, the camera's table from 100 to 6400"):
+        Recipe.model_validate(data)
+    data["operators"]["noise"] = {"op": "maybe", "p": 0.5, "do": data["operators"]["noise"]}
+    with pytest.raises(ValueError, match="iso goes from 50 to 800"):
+        Recipe.model_validate(data)
+
+
+def test_a_lens_needs_a_camera_before_any_photo() -> None:
+    lens = {
+        "op": "psf_blur",
+        "kernels": [{"choice": [{"psf": "gaussian", "sigma": 1}, {"psf": "airy", "f_number": 4}]}],
+    }
+    data = {"operators": {"patches": {"op": "crop", "size": 16}, "lens": lens}, "planes": {"a": ["patches", "lens"]}}
+    with pytest.raises(ValueError, match="an airy kernel needs the pixel pitch: name a camera"):
+        Recipe.model_validate(data)
+
+
 def test_rows_draw_their_own_isos_from_a_table(own: Path) -> None:
     """Through a whole recipe, in operators that split a block and in such as do not."""
     write(own / "mine.json", **TABLE)

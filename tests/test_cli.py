@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import imageio.v3 as imageio
 import numpy as np
@@ -22,7 +23,7 @@ from degrade.recipe.recipe import Recipe
 from degrade.store.read import PatchStore
 from degrade.store.write import create
 
-COMMANDS = ("build", "info", "show", "verify", "replay", "schema", "demo")
+COMMANDS = ("build", "check", "info", "show", "verify", "replay", "schema", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,10 @@ def test_every_command_has_help(cli: Launcher) -> None:
         help_ = cli(name, "--help")
         assert (help_.code, help_.err) == (0, "")
         assert f"Usage: degrade {name}" in help_.out
+    for group in app.registered_groups:
+        for command in cast(Any, group.typer_instance).registered_commands:
+            name = command.name or command.callback.__name__
+            assert f"Usage: degrade {group.name} {name.removesuffix('_')}" in cli(group.name, name, "--help").out
     # every option of a build says what it does
     text = cli("build", "--help", env={"COLUMNS": "200"}).out
     for option in ("--out", "--workers", "--scheduler", "--iso", "--seed"):

@@ -102,12 +102,6 @@ def test_the_largest_loss_of_the_channels_is_recorded_for_each_row() -> None:
     assert 0.010 < lost.max() < 0.016
 
 
-def test_a_constant_stays_constant_inside_the_margin() -> None:
-    op = PsfBlur(kernels=[{"psf": "disc", "radius": 5.5}, {"psf": "airy", "f_number": 16}])
-    grey = Frame(torch.full((1, 3, 70, 62), 0.37), Space.LINEAR, SENSOR)
-    assert (op.apply(grey).trim(15).data - 0.37).abs().max() < 1e-6
-
-
 @pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_a_delta_in_each_corner_with_just_the_margin_of_its_reach(corner: tuple[int, int]) -> None:
     radius, size = 7, 20

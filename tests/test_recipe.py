@@ -168,7 +168,7 @@ def test_the_hash_is_for_ever() -> None:
     assert PAIRS.hash == HASH
 
 
-HASH = "79aa8893f7d8aa60818a0dad6f1c70dd"
+HASH = "1f997a7657d78da292df422b7298ea39"
 
 
 def test_changed_is_checked() -> None:

@@ -52,6 +52,53 @@ def noise(
     say(f"{found.write(out)}: name it in a recipe, `source: {{camera: {out}}}`")
 
 
+@calibrate.command()
+def psf(
+    picture: Annotated[
+        Path, typer.Argument(help="RAW picture of slanted edges, or of the target.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The lens file, .npz or .zarr.", show_default=False)],
+    target: Annotated[Path | None, typer.Option(help="The known target, laid onto the capture: PNG or TIFF.")] = None,
+    grid: Annotated[str, typer.Option(help="Tiles down x across, an edge in each.")] = "1x1",
+    roi: Annotated[str | None, typer.Option(help="top,left,height,width in pixels; all by default.")] = None,
+    radius: Annotated[int, typer.Option(min=1, max=64, help="Of the kernels, in pixels.")] = 15,
+    pitch: Annotated[float | None, typer.Option(help="Photosite pitch in um; asked for if left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="The lens's name; what the file says by default.")] = None,
+    report: Annotated[Path | None, typer.Option(help="A PNG with curves, kernels, residuals and intervals.")] = None,
+) -> None:
+    """Measure a lens's PSF, from slanted edges or a known target; a recipe then says `{psf: lens, file: FILE}`."""
+    from degrade.look.psf import report as draw
+    from degrade.photos.psf import from_edges, from_target, said
+
+    if out.suffix not in (".npz", ".zarr"):
+        raise typer.BadParameter(f"must end in .npz or .zarr, got {out.name}", param_hint="--out")
+    m, n = _numbers(grid, "x", "3x3", "--grid")
+    box = None
+    if roi is not None:
+        top, left, height, width = _numbers(roi, ",", "0,0,512,512", "--roi")
+        box = top, left, height, width
+    pitch = _positive(pitch if pitch is not None else _asked("photosite pitch [um]", "--pitch"), "--pitch")
+    if target is None:
+        found = from_edges(picture, pitch=pitch, grid=(m, n), roi=box, radius=radius, name=name)
+    else:
+        found = from_target(picture, target, pitch=pitch, grid=(m, n), roi=box, radius=radius, name=name)
+    for warning in found.warnings:
+        say(warning, "[yellow]warning[/] ")
+    for tile in found.tiles:
+        say(f"{tile.name}: {said(tile)}")
+    if report is not None:
+        say(f"{draw(found, report)}: look at it")
+    say(f"{found.write(out)}: name it in a recipe, `kernels: [{{psf: lens, file: {out}}}]`")
+
+
+def _numbers(text: str, separator: str, example: str, option: str) -> tuple[int, ...]:
+    """Whole numbers as in the example, as many."""
+    parts = text.lower().split(separator)
+    if len(parts) != len(example.split(separator)) or not all(p.strip().isdecimal() for p in parts):
+        raise typer.BadParameter(f"must be whole numbers such as {example}, got {text!r}", param_hint=option)
+    return tuple(int(p) for p in parts)
+
+
 def _asked(what: str, option: str) -> float:
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"give the {what}, which no file tells", param_hint=option)

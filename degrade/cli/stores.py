@@ -52,6 +52,7 @@ def build(
 
 
 def quarantined(reasons: Any) -> None:
+    """The first ten photos that were set aside, and why."""
     for key, reason in list(reasons.items())[:10]:
         say(f"{key}: {reason}", "[yellow]quarantined[/] ")
     if len(reasons) > 10:

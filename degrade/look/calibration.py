@@ -8,14 +8,16 @@ line, in percent of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from degrade.look.paper import INK, PAPER, RULE, SOFT, Colour, Text
+from degrade.look.paper import INK, PAPER, SOFT, Text
+from degrade.look.plot import PLANES as COLOURS
+from degrade.look.plot import Axis, Panel
 from degrade.maths.transfer import Line
 from degrade.photos.calibrate import Calibration, Speed
 from degrade.photos.flats import PLANES
@@ -24,7 +26,6 @@ Array = NDArray[np.float64]
 
 MARGIN, GAP, GUTTER = 24, 18, 46
 CURVE, RESIDUAL, WIDTH = 200, 70, 260
-_COLOURS: tuple[Colour, ...] = ((224, 108, 100), (120, 190, 120), (150, 205, 130), (110, 150, 230))
 _GROUPS = 24  # points a curve
 
 
@@ -104,17 +105,6 @@ def grouped(x: Array, y: Array, dof: Array, groups: int = _GROUPS) -> tuple[Arra
     )
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Round numbers for a logarithmic axis: powers of ten, and their 2 and 5 fold where there are few.
-
-    >>> ticks(0.5, 2000), ticks(30, 220)
-    ([1.0, 10.0, 100.0, 1000.0], [50.0, 100.0, 200.0])
-    """
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 200 else (1,)
-    return [v for e in powers for s in steps if low <= (v := s * 10.0**e) <= high]
-
-
 def _row(speed: Speed, common: Sequence[Line], width: int) -> Image.Image:
     counted = (
         f"{speed.points.mean.shape[1]:,} tiles, {speed.levels} brightnesses"
@@ -141,64 +131,21 @@ def _panel(sheet: Image.Image, left: int, top: int, speed: Speed, c: int, common
     knee = 0.1 * line.k0 / line.k1 if min(line.k0, line.k1) > 0 else 0.5
     shown = np.maximum(x, min(max(knee, 1e-5 * float(x.max())), max(1e-3 * float(x.max()), 0.5)))
     own = line.at(x) * gain
-    total = y + speed.rounding
-    lower, upper = y - 1.96 * error * total, y + 1.96 * error * total
+    bar = 1.96 * error * (y + speed.rounding)
     least, most = max(float(min(y.min(), own.min())), 1e-3), float(max(y.max(), own.max()))
-    across = _scale(float(shown.min()), float(shown.max()), left, left + WIDTH)
-    up = _scale(least / 1.3, most * 1.3, top + CURVE, top)
-    draw = ImageDraw.Draw(sheet)
-    _frame(draw, left, top, CURVE)
-    for value in ticks(least / 1.3, most * 1.3):
-        height = up(value)
-        draw.line([(left, height), (left + WIDTH, height)], fill=RULE)
-        _label(sheet, f"{value:g}", left - 6, height)
-    for value in ticks(float(shown.min()), float(shown.max())):
-        place = across(value)
-        draw.line([(place, top), (place, top + CURVE)], fill=RULE)
-        text = Text.set(f"{value:g}", WIDTH, 11, SOFT)
-        text.paint(sheet, round(place - text.width / 2), top + CURVE + RESIDUAL + GAP + 2)
+    across = Axis(float(shown.min()), float(shown.max()), log=True)
+    curve = Panel(sheet, left, top, WIDTH, CURVE, across, Axis(least / 1.3, most * 1.3, log=True))
+    curve.frame(below=False)
     smooth = np.geomspace(shown.min(), shown.max(), 60)
-    for one, colour, dashed in ((common, SOFT, True), (line, _COLOURS[c], False)):
-        values = np.maximum(one.at(smooth) * gain, least / 1.3)
-        dots = [(across(u), up(v)) for u, v in zip(smooth, values, strict=True)]
-        for i in range(0, len(dots) - 1, 2 if dashed else 1):
-            draw.line([dots[i], dots[i + 1]], fill=colour)
-    for u, v, low, high in zip(shown, y, lower, upper, strict=True):
-        place = across(u)
-        draw.line([(place, up(max(low, least / 1.3))), (place, up(max(high, least / 1.3)))], fill=INK)
-        _dot(draw, place, up(max(v, least / 1.3)))
-    _residuals(sheet, left, top + CURVE + GAP, [across(u) for u in shown], (y - own) / own, error * total / own)
-
-
-def _residuals(sheet: Image.Image, left: int, top: int, places: Sequence[float], off: Array, error: Array) -> None:
-    reach = max(0.02, float(np.quantile(np.abs(off) + 1.96 * error, 0.9)))
-    middle = top + RESIDUAL / 2
-    draw = ImageDraw.Draw(sheet)
-    _frame(draw, left, top, RESIDUAL)
-    draw.line([(left, middle), (left + WIDTH, middle)], fill=SOFT)
-    _label(sheet, f"{reach:+.1%}", left - 6, top + 6)
-    _label(sheet, f"{-reach:+.1%}", left - 6, top + RESIDUAL - 6)
-    for place, value, bar in zip(places, off, error, strict=True):
-        ends = [middle - RESIDUAL / 2 * max(-1.0, min(1.0, (value + s * 1.96 * bar) / reach)) for s in (1, -1)]
-        draw.line([(place, ends[0]), (place, ends[1])], fill=INK)
-        if abs(value) <= reach:
-            _dot(draw, place, middle - RESIDUAL / 2 * value / reach)
-
-
-def _scale(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
-    """Logarithmic axis: where a value lies between two places on the sheet."""
-    span = max(math.log(high / low), 1e-9)
-    return lambda value: first + (last - first) * math.log(value / low) / span
-
-
-def _frame(draw: ImageDraw.ImageDraw, left: int, top: int, height: int) -> None:
-    draw.rectangle([(left, top), (left + WIDTH, top + height)], outline=RULE)
-
-
-def _label(sheet: Image.Image, text: str, right: int, middle: float) -> None:
-    said = Text.set(text, WIDTH, 11, SOFT)
-    said.paint(sheet, right - said.width, round(middle - said.leading / 2))
-
-
-def _dot(draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
-    draw.ellipse([(x - 2, y - 2), (x + 2, y + 2)], fill=INK)
+    curve.line(smooth, common.at(smooth) * gain, SOFT, dashed=True)
+    curve.line(smooth, line.at(smooth) * gain, COLOURS[c])
+    # a point below the axis stands at its end
+    curve.points(shown, np.maximum(y, least / 1.3), y - bar, y + bar)
+    off, bar = (y - own) / own, bar / own
+    reach = max(0.02, float(np.quantile(np.abs(off) + bar, 0.9)))
+    rest = Panel(sheet, left, top + CURVE + GAP, WIDTH, RESIDUAL, across, Axis(-reach, reach))
+    rest.frame(beside=False)
+    rest.line([across.low, across.high], [0, 0], SOFT)
+    for value in (reach, -reach):
+        rest.label(f"{value:+.1%}", value)
+    rest.points(shown, off, off - bar, off + bar)

@@ -4,6 +4,7 @@ whoever calls gives a margin of at least that radius and trims it, so that nothi
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 CACHED = 2**18 + 2**16  #: samples that a core keeps close by
@@ -15,14 +16,6 @@ def frequencies(size: tuple[int, int], device: torch.device | None = None) -> tu
     fy = torch.fft.fftfreq(h, dtype=torch.float64, device=device)
     fx = torch.fft.rfftfreq(w, dtype=torch.float64, device=device)
     return fy[:, None], fx[None, :]
-
-
-def embed(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """A (..., k, k) kernel of odd side in an (..., h, w) field, its centre at (0, 0), the rest wrapped round."""
-    k = kernel.shape[-1]
-    field = kernel.new_zeros(*kernel.shape[:-2], *size)
-    field[..., :k, :k] = kernel
-    return torch.roll(field, (-(k // 2), -(k // 2)), dims=(-2, -1))
 
 
 def fast_size(n: int) -> int:
@@ -51,7 +44,12 @@ def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     k = kernel.shape[-1]
     if k % 2 == 0 or kernel.shape[-2] != k or k > min(size):
         raise ValueError(f"a kernel has an odd side of at most {min(size)} pixels here, got {tuple(kernel.shape[-2:])}")
-    return torch.fft.rfft2(embed(kernel, (fast_size(size[0]), fast_size(size[1]))))
+    h, w = fast_size(size[0]), fast_size(size[1])
+    # only the kernel's own rows are transformed along x: the others are empty
+    rows = torch.fft.rfft(torch.roll(functional.pad(kernel, (0, w - k)), -(k // 2), -1))
+    field = rows.new_zeros(*rows.shape[:-2], h, rows.shape[-1])
+    field[..., : k - k // 2, :], field[..., h - k // 2 :, :] = rows[..., k // 2 :, :], rows[..., : k // 2, :]
+    return torch.fft.fft(field, dim=-2)
 
 
 def rows_at_once(data: Tensor) -> int:

@@ -127,6 +127,35 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     return (kernel / inside[..., None, None]).float(), (1.0 - inside).round(decimals=9).float()
 
 
+def lifted(kernel: Tensor, oversample: int) -> Tensor:
+    """A kernel that gives no photosite of ``oversample`` x ``oversample`` pixels less than none of another one's light.
+
+    A cut-off above the finer grid's Nyquist leaves lobes that means over photosites all but cancel; what remains below
+    0 is added back with the least change, and the sum is made 1 again. f/4 at 4 um changes by 0.2% of the light.
+
+    Args:
+        kernel: (u, k, k).
+        oversample: at least 2.
+
+    Returns:
+        (u, k, k).
+
+    >>> ringing, _ = kernel_from_transfer(airy_transfer(torch.tensor([2 / (0.54 * 4)]), 243), 30)
+    >>> def darkest(kernel):
+    ...     site = torch.nn.functional.avg_pool2d(kernel, 2, stride=1, padding=1)
+    ...     return torch.nn.functional.avg_pool2d(site, 2, stride=1, padding=1).min().item()
+    >>> darkest(ringing) < -1e-6, darkest(lifted(ringing, 2)) > -1e-9
+    (True, True)
+    """
+    line = torch.ones(oversample, dtype=torch.float64).reshape(1, 1, -1)
+    line = torch.nn.functional.conv1d(line, line, padding=oversample - 1)[0, 0]  # one photosite seen by another
+    seen, edge = (line[:, None] * line).to(kernel.device)[None, None], 2 * oversample - 2
+    share = torch.nn.functional.conv2d(torch.ones_like(kernel[:1, None], dtype=torch.float64), seen**2, padding=edge)
+    lack = (-torch.nn.functional.conv2d(kernel.double()[:, None], seen, padding=edge)).clamp(min=0)
+    light = kernel.double() + torch.nn.functional.conv_transpose2d(lack / share, seen, padding=edge)[:, 0]
+    return (light / light.sum((-2, -1), keepdim=True)).to(kernel.dtype)
+
+
 def field_transfer(field: Tensor) -> Tensor:
     """Transfer of a kernel given on the whole working grid: (..., n, n), its origin at n // 2, to (..., n, n // 2 + 1).
 

@@ -31,7 +31,7 @@ class Crop(Patches):
     """
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
-        clipped = _ClippedShare(frame, self.size)
+        clipped = _ClippedShare(frame, self.side)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
         for attempt in range(TRIES):
@@ -60,11 +60,11 @@ class GridCrop(Patches):
     )
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
-        stride = self.stride or self.size
+        stride = (self.stride or self.size) * self.oversample
         # the first admissible place at or after each multiple of the stride
         lines = (inside[np.unique((inside - inside[0]) // stride, return_index=True)[1]] for inside in (tops, lefts))
         ys, xs = (axis.ravel() for axis in np.meshgrid(*lines, indexing="ij"))
-        good = _ClippedShare(frame, self.size)(ys, xs) <= self.max_clipped
+        good = _ClippedShare(frame, self.side)(ys, xs) <= self.max_clipped
         ys, xs = ys[good], xs[good]
         count = min(len(key), len(ys))
         chosen = np.arange(count) * len(ys) // max(count, 1)

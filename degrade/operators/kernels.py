@@ -8,7 +8,7 @@ the row's place in the field; rows and channels with equal numbers share one ``t
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -34,17 +34,32 @@ OUTSIDE = 1.5  #: field height from which a place can be in no picture [half dia
 class Kernel(Model):
     """One factor of the transfer function; a width is the same in all channels, or one for each of R, G and B."""
 
+    lengths: ClassVar[int] = 1  #: how many of its first numbers are lengths in pixels of the simulated sensor
+    diffracts: ClassVar[bool] = False  #: a pupil's, so that no photosite can get less light than none
+
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
         """The p numbers that shape it in each row and channel.
 
         Args:
-            sensor: the camera of each of b rows.
+            sensor: the camera of each of b rows; its pitch is that of the plane's own pixels.
             field: (b, 2) place of each row (y, x) [half diagonals]; NaN where unknown.
 
         Returns:
             (b or 1, 3, p) float64.
         """
         raise NotImplementedError
+
+    def suits(self, sensor: Sensor) -> None:
+        """Raises RecipeError where a camera (one row) cannot do, whatever is drawn."""
+        if self.diffracts:
+            _pitch(sensor, getattr(self, "psf", ""))
+
+    def spatial(self, values: Tensor, radius: int) -> tuple[Tensor, Tensor] | None:
+        """What `degrade.maths.psf.kernel_from_transfer` gives, for a kernel that is known on the pixels themselves.
+
+        A factor that stands alone then needs no transform.
+        """
+        return None
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         """(u, p) numbers to (u, size, size // 2 + 1) float64 or, where the kernel is not symmetric, complex128."""
@@ -141,6 +156,9 @@ class AnnularKernel(Kernel):
 class AiryKernel(Kernel):
     """Diffraction at a round pupil in focus; the cut-off is pitch / (wavelength x f-number) [cycles a pixel]."""
 
+    lengths: ClassVar[int] = 0
+    diffracts: ClassVar[bool] = True
+
     psf: Literal["airy"] = "airy"
     f_number: Param[FNumber] = Field(description="working f-number")
     wavelength: tuple[float, float, float] = Field(default=(0.60, 0.54, 0.46), description="of R, G and B [um]")
@@ -168,6 +186,9 @@ class PupilKernel(Kernel):
     and tilts that follow the field are left out: they would move the subject. Light lost to vignetting is left to
     ``illumination``: the kernel has sum 1.
     """
+
+    lengths: ClassVar[int] = 0
+    diffracts: ClassVar[bool] = True
 
     psf: Literal["pupil"] = "pupil"
     f_number: Param[FNumber] = Field(description="working f-number of the open round pupil")

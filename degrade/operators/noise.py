@@ -19,9 +19,9 @@ from degrade.recipe import cameras
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, Spec, column, register
+from degrade.recipe.operator import Drawn, Operator, column, register
 from degrade.recipe.param import Param
-from degrade.recipe.prior import Seed
+from degrade.recipe.prior import Seed, bounds
 
 RAW = frozenset({Space.LINEAR, Space.MOSAIC})
 Iso = Annotated[float, Field(gt=0)]
@@ -41,6 +41,7 @@ class CurveNoise(Operator):
     """
 
     accepts: ClassVar[frozenset[Space]] = RAW
+    photosites: ClassVar[bool] = True
 
     iso: Param[Iso | Literal["photo"]] = Field(description="ISO speed, or `photo` for the photo's own")
     k1: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
@@ -53,16 +54,22 @@ class CurveNoise(Operator):
     pedestal: bool = Field(default=True, description="raise black where read noise would reach below 0 DN")
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
-    def plan(self, spec: Spec) -> Spec:
-        if spec.size is None:
-            raise RecipeError(f"{self.op} stands behind the crop, where the simulated sensor begins")
-        return super().plan(spec)
-
     def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
         if self.iso == "photo" and frame is not None and bool(torch.isfinite(frame.sensor.iso).all()):
             # found here it is a field of the record, whatever another noise operator calls the row
             return self.model_copy(update={"iso": frame.sensor.iso[0].item()}).draw(key, frame, own)
         return super().draw(key, frame, own)
+
+    def suits(self, sensor: Sensor) -> None:
+        steps = sensor.ladder[0, :, 0]
+        if self.iso == "photo" or not len(steps) or (self.k1 is not None and self.k0 is not None):
+            return
+        low, high = bounds(self.iso)
+        if low < steps[0] or high > steps[-1]:
+            raise RecipeError(
+                f"{self.op}: iso goes from {low:g} to {high:g}, the camera's table from {steps[0]:g} to {steps[-1]:g}: "
+                "draw ISO within it, or measure more"
+            )
 
     def speed(self, sensor: Sensor) -> Tensor:
         """(b,) ISO of each row.

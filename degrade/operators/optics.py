@@ -6,10 +6,11 @@ What follows the field is taken at the centre of a patch. Distortion is left out
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Self, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from degrade.maths import fourier
@@ -21,12 +22,14 @@ from degrade.operators.kernels import (
     ApertureKernel,
     DiscKernel,
     GaussianKernel,
+    Kernel,
     OlpfKernel,
     PupilKernel,
     Zernike,
     numbers,
     place,
 )
+from degrade.operators.lens import LensKernel, check_lenses
 from degrade.operators.spatial import (
     AnisotropicKernel,
     DoubleLineKernel,
@@ -40,7 +43,7 @@ from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.operator import Operator, register
 from degrade.recipe.param import Param
-from degrade.recipe.prior import bounds
+from degrade.recipe.prior import Choice, bounds
 
 __all__ = ["AnyKernel", "Illumination", "LateralChromatic", "PsfBlur", "Zernike"]
 
@@ -60,7 +63,8 @@ AnyKernel = Annotated[
     | SincKernel
     | LinearMotionKernel
     | DoubleLineKernel
-    | WanderingMotionKernel,
+    | WanderingMotionKernel
+    | LensKernel,
     Field(discriminator="psf"),
 ]
 
@@ -71,7 +75,8 @@ class PsfBlur(Operator):
 
     The result is windowed to ``radius`` and normalised, and then it *is* the operator; the energy that the window cut
     off is recorded as ``lost`` (the largest of the channels). Distortion is left out: it would move the subject.
-    The outer ``radius`` pixels of the result are not valid; a recipe gives them as margin.
+    The outer ``radius`` pixels of the result are not valid; a recipe gives them as margin. Lengths count pixels of the
+    simulated sensor, also where the crop oversamples; no photosite then gets less light from a pupil than none.
 
     >>> from degrade import Frame, Sensor, Space
     >>> dot = torch.zeros(1, 3, 64, 64); dot[..., 32, 32] = 1
@@ -88,16 +93,28 @@ class PsfBlur(Operator):
     kernels: tuple[Param[AnyKernel], ...] = Field(description="the factors", min_length=1)
     radius: int = Field(default=15, description="kernel radius [pixels]", ge=1, le=255)
 
+    @model_validator(mode="after")
+    def _hold_lenses(self) -> Self:
+        check_lenses(self.kernels, self.radius)
+        return self
+
+    def suits(self, sensor: Sensor) -> None:
+        for drawn in self.kernels:
+            for kernel in drawn.values if isinstance(drawn, Choice) else (drawn,):
+                cast(Kernel, kernel).suits(sensor)
+        check_lenses(self.kernels, self.radius, sensor)
+
     @property
     def reach(self) -> tuple[int, int]:
         return self.radius, 1
 
-    def psf(self, sensor: Sensor, field: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def psf(self, sensor: Sensor, field: Tensor | None = None, oversample: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """The kernels of these rows, each computed once.
 
         Args:
             sensor: the camera of each of b rows.
             field: (b, 2) their places (y, x) [half diagonals]; unknown by default.
+            oversample: pixels of the plane, each way, that make one of the simulated sensor's.
 
         Returns:
             (u, k, k) float32 kernels, (b or 1, 3) index of each row's and channel's kernel, (u,) lost energy.
@@ -107,20 +124,26 @@ class PsfBlur(Operator):
             PhotoError: if a kernel needs a place in the field that is unknown or outside.
         """
         at = sensor.centre.new_full((len(sensor), 2), float("nan")) if field is None else field
+        fine, radius = replace(sensor, pitch=sensor.pitch / oversample), self.radius * oversample
         kernels: list[Any] = list(self.kernels)
-        values = [k.values(sensor, at) for k in kernels]
+        values = [_finer(k.values(fine, at), k.lengths, oversample) for k in kernels]
         rows = max(len(v) for v in values)
         found = [torch.unique(v.expand(rows, 3, -1).flatten(0, 1), dim=0, return_inverse=True) for v in values]
         # one transfer for each set of a kernel's numbers, one product for each combination of sets
         mixed, index = torch.unique(torch.stack([i for _, i in found], dim=-1), dim=0, return_inverse=True)
-        size = spread.grid_size(self.radius)
+        size = spread.grid_size(radius)
         transfer = torch.ones((), dtype=torch.float64)
         try:
-            for i, (factor, (unique, _)) in enumerate(zip(kernels, found, strict=True)):
-                transfer = transfer * factor.transfer(unique, size)[mixed[:, i]]
-            kernel, lost = spread.kernel_from_transfer(transfer, self.radius)
+            known = kernels[0].spatial(found[0][0], radius) if len(kernels) == 1 else None
+            if known is None:
+                for i, (factor, (unique, _)) in enumerate(zip(kernels, found, strict=True)):
+                    transfer = transfer * factor.transfer(unique, size)[mixed[:, i]]
+                known = spread.kernel_from_transfer(transfer, radius)
         except ValueError as wrong:
             raise RecipeError(f"psf_blur: {wrong}") from wrong
+        kernel, lost = known
+        if oversample > 1 and any(k.diffracts for k in kernels):
+            kernel = spread.lifted(kernel, oversample)
         return kernel, index.reshape(rows, 3), lost
 
     def kernel(self, sensor: Sensor, field: Tensor | None = None) -> Tensor:
@@ -128,15 +151,23 @@ class PsfBlur(Operator):
         return kernel[index]
 
     def apply(self, frame: Frame) -> Frame:
-        kernel, index, lost = (t.to(frame.data.device) for t in self.psf(frame.sensor, frame.field))
-        spectrum = fourier.spectrum(kernel, frame.size)
+        found = self.psf(frame.sensor, frame.field, frame.oversample)
+        kernel, index, lost = (t.to(frame.data.device) for t in found)
         noise = frame.noise
         if noise is not None:
             noise = noise * kernel.square().sum((-2, -1))[index][:, None, :]
-        data = fourier.filtered(frame.data, spectrum, index)
+        if len(kernel) == 3 * len(frame):  # none is shared: transformed where they are used, they stay in the cache
+            data = fourier.convolve(frame.data, kernel[index])
+        else:
+            data = fourier.filtered(frame.data, fourier.spectrum(kernel, frame.size), index)
         return frame.with_data(
             data, noise=noise, notes={**frame.notes, "lost": lost[index].amax(-1).expand(len(frame))}
         )
+
+
+def _finer(values: Tensor, lengths: int, oversample: int) -> Tensor:
+    """The numbers of a kernel with its lengths counted in finer pixels."""
+    return torch.cat((values[..., :lengths] * oversample, values[..., lengths:]), dim=-1)
 
 
 @register("lateral_chromatic")
@@ -156,8 +187,8 @@ class LateralChromatic(Operator):
 
     accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR, Space.DISPLAY})
 
-    red: Param[Shift] = Field(default=0.0, description="shift of red in the corner, outwards [pixels of this plane]")
-    blue: Param[Shift] = Field(default=0.0, description="shift of blue in the corner, outwards [pixels of this plane]")
+    red: Param[Shift] = Field(default=0.0, description="shift of red in the corner, outwards [pixels]")
+    blue: Param[Shift] = Field(default=0.0, description="shift of blue in the corner, outwards [pixels]")
     cubic: Param[Annotated[float, Field(ge=0, le=10)]] = Field(
         default=0.0, description="cubic part, counted in the linear one; 0 is a change of scale alone"
     )
@@ -179,7 +210,7 @@ class LateralChromatic(Operator):
         return corner[..., None] * (far[:, None] * way)[:, None]
 
     def apply(self, frame: Frame) -> Frame:
-        shift = self.shift(frame.field)
+        shift = self.shift(frame.field) * frame.oversample
         if not bool(shift.any()):
             return frame
         line = spread.shift_line(shift, math.ceil(shift.abs().max().item()) + 6)

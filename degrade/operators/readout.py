@@ -21,9 +21,9 @@ from degrade.maths import bayer
 from degrade.maths.noise import poisson_quantile
 from degrade.maths.philox import normal_field, uniform_field
 from degrade.operators.noise import RAW, electron
-from degrade.recipe.errors import PhotoError, RecipeError
+from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.operator import Operator, column, register
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Integer, Seed
 
@@ -39,11 +39,7 @@ class Readout(Operator):
     """Base: operators on RAW data behind the crop, where places on the sensor are known."""
 
     accepts: ClassVar[frozenset[Space]] = RAW
-
-    def plan(self, spec: Spec) -> Spec:
-        if spec.size is None:
-            raise RecipeError(f"{self.op} stands behind the crop, where the simulated sensor begins")
-        return super().plan(spec)
+    photosites: ClassVar[bool] = True
 
 
 def _sites(frame: Frame) -> tuple[list[tuple[int, int]], tuple[int, int]]:

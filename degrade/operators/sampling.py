@@ -18,6 +18,7 @@ class Downsample(Operator):
     """Area downsampling: each output pixel is the mean of ``factor`` x ``factor`` input pixels.
 
     The grid follows, so that pixel ``p`` lies at ``factor (p + 1/2) - 1/2``; source noise falls with ``1 / factor^2``.
+    Behind a crop that oversamples it leads back to the sensor's own pixels.
 
     >>> from degrade import Frame, Sensor, Space
     >>> ramp = torch.arange(4.0).expand(1, 3, 4, 4)
@@ -35,7 +36,18 @@ class Downsample(Operator):
             if size[0] % self.factor or size[1] % self.factor:
                 raise RecipeError(f"downsample: {size[0]} x {size[1]} pixels do not divide by {self.factor}")
             size = size[0] // self.factor, size[1] // self.factor
-        return replace(spec, size=size, grid=spec.grid.scaled(self.factor), digital=False)
+        if max(spec.oversample, self.factor) % min(spec.oversample, self.factor):
+            raise RecipeError(
+                f"downsample: the crop made pixels {spec.oversample} times finer; a factor of {self.factor} does not "
+                f"lead back to them, {spec.oversample} does"
+            )
+        return replace(
+            spec,
+            size=size,
+            grid=spec.grid.scaled(self.factor),
+            oversample=max(1, spec.oversample // self.factor),
+            digital=False,
+        )
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -47,7 +59,9 @@ class Downsample(Operator):
         return frame.with_data(
             area(frame.data[..., :h, :w], f),
             grid=frame.grid.scaled(f),
-            origin=torch.div(frame.origin, f, rounding_mode="floor"),
+            # the origin counts the sensor's own pixels already
+            origin=torch.div(frame.origin, max(1, f // frame.oversample), rounding_mode="floor"),
+            oversample=max(1, frame.oversample // f),
             noise=None if frame.noise is None else frame.noise / f**2,
             aux={k: area(v[..., :h, :w], f) for k, v in frame.aux.items()},
         )

@@ -29,11 +29,11 @@ class Mosaic(Operator):
     """
 
     accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR})
+    photosites: ClassVar[bool] = True
 
     def plan(self, spec: Spec) -> Spec:
         spec = super().plan(spec)
-        if spec.size is None:
-            raise RecipeError("mosaic stands behind the crop, where the simulated sensor begins")
+        assert spec.size is not None
         if spec.size[0] % 2 or spec.size[1] % 2:
             raise RecipeError(f"mosaic: the patch must have an even size, got {spec.size[0]} x {spec.size[1]}")
         size = spec.size[0] // 2, spec.size[1] // 2

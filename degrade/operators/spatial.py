@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,8 @@ Beta = Annotated[float, Field(ge=0.1, le=16)]
 
 class _Bell(Kernel):
     """An ellipse of widths with some profile."""
+
+    lengths: ClassVar[int] = 2
 
     sigma_x: Param[Sigma] = Field(description="width along `rotation` [pixels]")
     sigma_y: Param[Sigma] | None = Field(default=None, description="width across it; the same by default [pixels]")
@@ -87,10 +89,10 @@ class SincKernel(Kernel):
     cutoff: Param[Annotated[float, Field(gt=0, le=3.1416)]] = Field(description="[radian a pixel]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.cutoff)
+        return 1 / numbers(self.cutoff)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
-        cutoff = values[:, :1, None]
+        cutoff = 1 / values[:, :1, None]
         return field_transfer(shapes.on_pixels(lambda y, x: shapes.low_pass(y, x, cutoff), size, point=True))
 
 
@@ -110,6 +112,8 @@ class LinearMotionKernel(Kernel):
 
 class DoubleLineKernel(Kernel):
     """Two parallel lines, such as harsh defocus makes of one: `length` 0 gives two dots."""
+
+    lengths: ClassVar[int] = 2
 
     psf: Literal["double_line"] = "double_line"
     length: Param[Width] = Field(description="of each line [pixels]")

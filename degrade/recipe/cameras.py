@@ -11,9 +11,7 @@ follows another power of ISO (``read_iso_exponent``), or k1 and k0 come from a `
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -25,6 +23,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from degrade.maths import noise
+from degrade.recipe import folders
 from degrade.recipe.errors import PhotoError, RecipeError, nearest
 from degrade.recipe.frame import Sensor
 from degrade.recipe.operator import Model
@@ -232,16 +231,7 @@ def _numbers(camera: Camera) -> dict[str, Any]:
 
 def folder() -> Path:
     """The folder of one's own cameras: ``$DEGRADE_CAMERAS``, else where the system keeps settings."""
-    if named := os.environ.get("DEGRADE_CAMERAS"):
-        return Path(named)
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    return base / "degrade" / "cameras"
+    return folders.own("cameras")
 
 
 def _own() -> dict[str, Path]:

@@ -68,6 +68,10 @@ class Container(Operator):
             sensor = op.camera(sensor)
         return sensor
 
+    def suits(self, sensor: Sensor) -> None:
+        for op in self.members():
+            op.suits(sensor)
+
     def noted(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(n for op in self.members() for n in op.noted()))
 

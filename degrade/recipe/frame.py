@@ -179,6 +179,7 @@ class Frame:
     reference: Frame | None = None  #: the plane whose signal sets the noise, where an operator asks for one
     notes: Mapping[str, Tensor] = dataclasses.field(default_factory=dict[str, Tensor])
     #: (b,) numbers that the last operator wants recorded, such as the energy a kernel lost
+    oversample: int = 1  #: pixels, each way, that make one of the simulated sensor's
     model: str = ""  #: maker and model of the camera that took a photo, as its file says; empty where it does not
 
     def __len__(self) -> int:
@@ -233,5 +234,6 @@ class Frame:
             aux={k: f(v) for k, v in self.aux.items()},
             reference=self.reference and self.reference.map(f),
             notes={k: f(v) for k, v in self.notes.items()},
+            oversample=self.oversample,
             model=self.model,
         )

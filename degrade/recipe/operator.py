@@ -38,6 +38,7 @@ class Spec:
     channels: int
     size: tuple[int, int] | None = None  #: height and width without margin [pixels]; None before the crop
     grid: Grid = Grid()  #: from this plane's pixels to the crop's
+    oversample: int = 1  #: pixels, each way, that make one of the simulated sensor's
     digital: bool = False  #: whether the data lie on the levels of an ADC
 
 
@@ -64,6 +65,7 @@ class Operator(Model):
     version: ClassVar[int] = 1  #: raised whenever the same fields give other pixels; a replay refuses another one
     accepts: ClassVar[frozenset[Space]] = frozenset(Space)
     notes: ClassVar[tuple[str, ...]] = ()  #: names of the numbers a row that ``apply`` leaves in ``frame.notes``
+    photosites: ClassVar[bool] = False  #: works on the simulated sensor's own pixels: behind the crop, and no finer
     uniform: ClassVar[frozenset[str]] = frozenset()  #: fields in which rows must agree to share one tensor call
 
     per: Literal["patch", "photo"] = Field(
@@ -89,7 +91,7 @@ class Operator(Model):
     def needs(self, spec: Spec, after: int) -> int:
         """Input margin [pixels] that leaves ``after`` valid pixels around the output."""
         pixels, multiple = self.reach
-        return up(math.ceil(after * self.ratio(spec)) + pixels, multiple)
+        return up(math.ceil(after * self.ratio(spec)) + pixels * spec.oversample, multiple)
 
     def multiple(self, spec: Spec) -> int:
         """What its input margin must be a multiple of [pixels]."""
@@ -116,12 +118,22 @@ class Operator(Model):
         """The row's camera as this (drawn) operator sets it; a row has one camera in all its planes."""
         return sensor
 
+    def suits(self, sensor: Sensor) -> None:
+        """Raises RecipeError where it can be told before any photo that it cannot work with this camera (one row)."""
+
     def check_space(self, spec: Spec) -> None:
-        """Raises RecipeError unless the operator accepts the space it stands in."""
+        """Raises RecipeError unless the operator accepts the space, and the fineness, it stands in."""
         if spec.space not in self.accepts:
             allowed = " or ".join(sorted(s.value.upper() for s in self.accepts))
             raise RecipeError(
                 f"{self.op} works on {allowed}, but stands where the picture is {spec.space.value.upper()}"
+            )
+        if self.photosites and spec.size is None:
+            raise RecipeError(f"{self.op} stands behind the crop, where the simulated sensor begins")
+        if self.photosites and spec.oversample > 1:
+            raise RecipeError(
+                f"{self.op} works on the sensor's own pixels, which the crop made {spec.oversample} times finer: "
+                f"put a downsample with factor: {spec.oversample} before it"
             )
 
     # -- choosing -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ the rectangles lie; they become the fields ``top`` and ``left`` of the drawn ope
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,9 +28,16 @@ class Patches(Operator):
 
     accepts: ClassVar[frozenset[Space]] = frozenset(Space)
 
-    size: int = Field(description="side of a patch [pixels]", ge=1)
+    size: int = Field(description="side of a patch [pixels of the simulated sensor]", ge=1)
     margin: int = Field(
         default=32, description="what is cut around it for operators that look beyond a pixel [pixels], even", ge=0
+    )
+    oversample: int = Field(
+        default=1,
+        description="pixels of the photo, each way, that make one of the simulated sensor's: what is brighter than "
+        "white is then blurred on a finer grid, and `downsample` brings it back",
+        ge=1,
+        le=8,
     )
     per_photo: int = Field(default=256, description="rows of each photo, at most", ge=1)
     max_clipped: float = Field(
@@ -55,7 +63,16 @@ class Patches(Operator):
         self.check_space(spec)
         if spec.size is not None:
             raise RecipeError(f"{self.op}: the path has already been cropped; a path has exactly one crop")
-        return Spec(spec.space, spec.channels, (self.size, self.size), Grid(), spec.digital)
+        if self.oversample > 1 and spec.space is Space.MOSAIC:
+            raise RecipeError(f"{self.op}: a mosaic cannot be finer than its own sensor; oversample reads LINEAR")
+        return replace(
+            spec, size=(self.side, self.side), grid=Grid().scaled(1 / self.oversample), oversample=self.oversample
+        )
+
+    @property
+    def side(self) -> int:
+        """Side of a patch in pixels of the photo."""
+        return self.size * self.oversample
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
         """First row and column of n rectangles, from those that lie inside; ABSENT where there is none."""
@@ -67,13 +84,13 @@ class Patches(Operator):
         if frame is None:
             raise RecipeError(f"{self.op} looks at the photo: give draw(key, frame)")
         # in LINEAR, rectangles start on whole 2 x 2 squares of the colour filters
-        step = 2 if frame.space is Space.LINEAR else 1
-        edge = -(-(self.margin + self.border) // step) * step
-        tops, lefts = (np.arange(edge, n - self.size - edge + 1, step) for n in frame.size)
+        step = (2 if frame.space is Space.LINEAR else 1) * self.oversample
+        edge = -(-(self.margin * self.oversample + self.border) // step) * step
+        tops, lefts = (np.arange(edge, n - self.side - edge + 1, step) for n in frame.size)
         if not (len(tops) and len(lefts)):
-            need = self.size + 2 * edge
+            need = self.side + 2 * edge
             raise PhotoError(
-                f"the photo has {frame.size[0]} x {frame.size[1]} pixels here; patches of {self.size} with a margin of "
+                f"the photo has {frame.size[0]} x {frame.size[1]} pixels here; patches of {self.side} with a margin of "
                 f"{edge} need {need} x {need}: use a smaller size, margin or shrink"
             )
         top, left = self.places(key if key.many else Key(key.word[None]), tops, lefts, frame)
@@ -83,12 +100,12 @@ class Patches(Operator):
 
     def apply(self, frame: Frame) -> Frame:
         """The rectangles with their whole margin."""
-        return self.cut(frame, self.margin)
+        return self.cut(frame, self.margin * self.oversample)
 
     def cut(self, photo: Frame, margin: int) -> Frame:
-        """The drawn rectangles of a photo (b = 1) with ``margin`` pixels around each: (n, c, size + 2 margin, ...)."""
+        """The drawn rectangles of a photo (b = 1) with ``margin`` of its pixels around each: (n, c, h, w)."""
         top, left = np.atleast_1d(self.top), np.atleast_1d(self.left)
-        n, side = len(top), self.size + 2 * margin
+        n, side = len(top), self.side + 2 * margin
 
         def patches(t: Tensor) -> Tensor:
             starts = zip((top - margin).tolist(), (left - margin).tolist(), strict=True)
@@ -102,8 +119,9 @@ class Patches(Operator):
             data=patches(photo.data),
             space=photo.space,
             sensor=photo.sensor.map(rows),
-            grid=Grid(offset=(-float(margin), -float(margin))),
-            origin=self._corner().to(photo.data.device) * sites,
+            grid=Grid().scaled(1 / self.oversample).moved(-margin, -margin),
+            origin=self._corner().to(photo.data.device) // self.oversample * sites,
+            oversample=self.oversample,
             field=self.field(photo),
             noise=None if photo.noise is None else rows(photo.noise),
             aux={k: patches(v) for k, v in photo.aux.items()},
@@ -114,7 +132,7 @@ class Patches(Operator):
 
     def field(self, photo: Frame) -> Tensor:
         """(n, 2) patch centres (y, x) relative to the optical centre [half diagonals]."""
-        middle = self._corner().to(photo.data.device) + self.size / 2
+        middle = self._corner().to(photo.data.device) + self.side / 2
         scale, offset = (
             torch.tensor(v, dtype=torch.float32, device=middle.device) for v in (photo.grid.scale, photo.grid.offset)
         )

@@ -129,7 +129,8 @@ class Paths:
         for plane, path in self.planes.items():
             for name in path:
                 self._check_reference(plane, name)
-        need = max(n for path, n in self.margins.items() if path[-1] == self.crop_name)
+        fine = max(n for path, n in self.margins.items() if path[-1] == self.crop_name)
+        need = math.ceil(fine / self.crop.oversample)
         if need > self.crop.margin:
             raise RecipeError(
                 f"{self.crop_name}: the planes look {need} pixels beyond a patch, margin is {self.crop.margin}: "

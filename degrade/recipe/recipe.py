@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
-from degrade.recipe import cameras
+from degrade.recipe import cameras, lens
 from degrade.recipe.columns import Columns
 from degrade.recipe.errors import RecipeError, find, nearest
 from degrade.recipe.frame import Frame, Sensor, Space
@@ -129,6 +129,10 @@ class Recipe(Model):
             find(self.crop.on, self.planes, f"plane in {self.paths.crop_name}.on:")
         if self.source.camera is not None:
             cameras.record(self.source.camera)
+        if self.source.camera != cameras.AUTO:
+            sensor = self.sensor(Sensor.make())
+            for name in self.paths.behind:
+                self.operators[name].suits(sensor)
         for name in self.stored:
             self._check_dtype(name)
         return self
@@ -196,7 +200,7 @@ class Recipe(Model):
 
     @cached_property
     def hash(self) -> str:
-        """BLAKE2b of all that decides the pixels: the recipe less ``train``, versions of operators, the camera."""
+        """BLAKE2b of all that decides the pixels: the recipe less ``train``, versions of operators, camera, lenses."""
         names = {n for path in self.paths.planes.values() for n in path}
         content = {
             **self.model_dump(mode="json", exclude={"train"}),
@@ -205,6 +209,8 @@ class Recipe(Model):
             "versions": {n: self.operators[n].version for n in sorted(names)},
             "camera": cameras.record(self.source.camera) if self.source.camera else None,
         }
+        if lenses := lens.record(content["operators"]):
+            content["lenses"] = lenses
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def __hash__(self) -> int:
