@@ -8,10 +8,12 @@ Each promise is one function of an example: an undrawn operator with priors, as 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import pickle
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -31,7 +33,8 @@ from degrade.recipe.tree import leaves
 from tests import strategies
 
 ADDRESS = Key(11).at("IMG_0001.DNG")
-MARGIN = 12  #: of the frames tried on [pixels], a multiple of what the examples ask for
+SIZE = (12, 24)  #: of the patches tried on, without their margin [pixels]
+MARGIN = 12  #: of the frames tried on [pixels], a multiple of what most examples ask for
 
 
 def example(given: dict[str, Any]) -> Operator:
@@ -52,12 +55,9 @@ def examples() -> list[dict[str, Any]]:
     return [given for name in sorted(ours) for given in strategies.EXAMPLES[name]]
 
 
-def spec_of(op: Operator, frame: Frame) -> Spec:
+def spec_of(op: Operator, space: Space) -> Spec:
     """What a plan knows of a frame that `op` stands behind: nothing of a photo's size, a patch without its margin."""
-    if isinstance(op, Patches):
-        return Spec(frame.space, frame.data.shape[1])
-    h, w = frame.size
-    return Spec(frame.space, frame.data.shape[1], (h - 2 * MARGIN, w - 2 * MARGIN))
+    return Spec(space, space.channels, None if isinstance(op, Patches) else SIZE)
 
 
 def spaces(op: Operator) -> list[Space]:
@@ -65,7 +65,7 @@ def spaces(op: Operator) -> list[Space]:
     found: list[Space] = []
     for space in Space:
         try:
-            op.plan(spec_of(op, frame_for(op, space)))
+            op.plan(spec_of(op, space))
         except RecipeError:
             continue
         found.append(space)
@@ -78,7 +78,16 @@ def frame_for(op: Operator, space: Space, b: int = 1) -> Frame:
     if isinstance(op, Patches):
         whole = strategies.frame(space, b, (90, 110), margin=0)
         return replace(whole, aux={"clipped": torch.zeros_like(whole.data[:, :1])})
-    return strategies.frame(space, b, (12 + 2 * MARGIN, 24 + 2 * MARGIN), MARGIN)
+    margin = margin_for(op, space)
+    return strategies.frame(space, b, (SIZE[0] + 2 * margin, SIZE[1] + 2 * margin), margin)
+
+
+def margin_for(op: Operator, space: Space) -> int:
+    """Margin of the frames it is tried on [pixels]."""
+    spec = spec_of(op, space)
+    if op.plan(spec).whole:
+        return 0
+    return MARGIN if op.needs(spec, 0) <= MARGIN and MARGIN % op.multiple(spec) == 0 else 4 * MARGIN
 
 
 def one(op: Operator, j: int, frame: Frame) -> Operator:
@@ -91,8 +100,7 @@ def one(op: Operator, j: int, frame: Frame) -> Operator:
 def stack(op: Operator, n: int, frame: Frame) -> Drawn:
     """The records of patches 0 .. n - 1 at once; a crop places all patches of a photo together."""
     if isinstance(op, Patches):
-        every = _drawn(op, ADDRESS.at(np.arange(op.per_photo)), frame)
-        return every.take(np.arange(n))
+        return _drawn(op, ADDRESS.at(np.arange(op.per_photo)), frame).take(np.arange(n))
     return _drawn(op, ADDRESS.at(np.arange(n)), frame)
 
 
@@ -122,11 +130,20 @@ def _row(value: Any, j: int) -> Any:
     return value
 
 
+def groups(drawn: Drawn, frame: Frame) -> list[Group]:
+    """A drawn operator on all rows of a frame, those that end in one size together."""
+    if isinstance(drawn, Patches):
+        return [Group(np.arange(len(drawn.top)), drawn.apply(frame))]
+    done = run(drawn, [Group(np.arange(len(frame)), frame)], np.arange(len(frame)), np.arange(len(frame)))
+    sizes = {g.frame.size for g in done}
+    assert len(done) == len(sizes), f"rows of {len(sizes)} sizes end in {len(done)} groups"
+    return done
+
+
 def apply(drawn: Drawn, frame: Frame) -> Frame:
-    """A drawn operator on all rows of a frame, which must stay in one size."""
-    groups = run(drawn, [Group(np.arange(len(frame)), frame)], np.arange(len(frame)), np.arange(len(frame)))
-    assert len(groups) == 1, f"rows of one size end in {len(groups)} groups"
-    return groups[0].frame
+    """The same of rows that must stay in one size."""
+    (done,) = groups(drawn, frame)
+    return done.frame
 
 
 def rows_of(frame: Frame, at: list[int]) -> Frame:
@@ -158,7 +175,7 @@ def survives_repr(given: dict[str, Any], space: Space) -> None:
     op = example(given)
     names = {k.__name__: k for k in (*load_operators().values(), *Prior.named.values())} | vars(degrade)
     for value in (op, one(op, 0, frame_for(op, space))):
-        assert eval(repr(value), {**vars(optics), **names}) == value
+        assert eval(repr(value), {**vars(optics), **vars(sys.modules[type(value).__module__]), **names}) == value
 
 
 def survives_pickle(given: dict[str, Any], space: Space) -> None:
@@ -183,20 +200,19 @@ def leaves_nothing_to_choose(given: dict[str, Any], space: Space) -> None:
 def draws_many_as_one(given: dict[str, Any], space: Space) -> None:
     """n addresses give what each gives alone: fields exactly, pixels within 1e-6 before quantising."""
     op = example(given)
-    n = 5
-    frame = frame_for(op, space, 1 if isinstance(op, Patches) else n)
-    many = stack(op, n, frame)
-    for j in range(n):
+    frame = frame_for(op, space, 1 if isinstance(op, Patches) else 5)
+    many = stack(op, 5, frame)
+    for j in range(5):
         assert same(row(many, j), one(op, j, frame)), f"row {j}"
-    together = cast(Operator, many).apply(frame) if isinstance(op, Patches) else apply(many, frame)
-    for j in range(n):
+    rows = {int(r): rows_of(g.frame, [k]) for g in groups(many, frame) for k, r in enumerate(g.rows)}
+    for j, together in sorted(rows.items()):
         alone = one(op, j, frame).apply(frame if isinstance(op, Patches) else rows_of(frame, [j]))
-        error = (together.data[j] - alone.data[0]).abs()
-        if op.plan(spec_of(op, frame)).digital:
+        error = (together.data - alone.data).abs()
+        if op.plan(spec_of(op, space)).digital:
             assert (error > 1e-6).double().mean() < 1e-4
         else:
             assert error.max() <= 1e-6, f"row {j} differs by {error.max():.1e}"
-        assert torch.equal(together.origin[j], alone.origin[0])
+        assert torch.equal(together.origin, alone.origin)
 
 
 def keeps_a_photos_draws(given: dict[str, Any], space: Space) -> None:
@@ -209,23 +225,22 @@ def keeps_a_photos_draws(given: dict[str, Any], space: Space) -> None:
     seeds = [path for path, v in leaves(op) if isinstance(v, Seed)]
     if seeds and not isinstance(op, (degrade.OneOf, degrade.Maybe)):
         assert len({json.dumps(r) for r in records}) == 4
-    for path in seeds:
-        for r in records:
-            _forget(r, path)
+    for r in records:
+        _forget(r, seeds)
     assert all(r == records[0] for r in records)
 
 
 def tells_the_truth_in_its_plan(given: dict[str, Any], space: Space) -> None:
     """Space, channels, size and grid after it are those planned."""
     op = example(given)
-    frame = frame_for(op, space)
-    after = op.plan(spec_of(op, frame))
+    frame, after = frame_for(op, space), op.plan(spec_of(op, space))
     done = one(op, 0, frame).apply(frame)
     assert (done.space, done.data.shape[1]) == (after.space, after.channels)
     margin = -round(done.grid.offset[0] / done.grid.scale[0])
-    assert after.size == tuple(n - 2 * margin for n in done.size)
-    assert done.grid.scale == after.grid.scale
-    assert done.trim(margin).grid == after.grid
+    if not after.varying:
+        assert after.size == tuple(n - 2 * margin for n in done.size)
+        assert done.grid.scale == after.grid.scale
+        assert done.trim(margin).grid == after.grid
     assert all(v.shape[-2:] == done.data.shape[-2:] for v in done.aux.values())
     if done.noise is not None:
         assert done.noise.shape == (len(done), 2, after.channels)
@@ -236,20 +251,18 @@ def looks_no_further_than_it_says(given: dict[str, Any], space: Space) -> None:
     op = example(given)
     if isinstance(op, Patches):
         return
-    frame = frame_for(op, space)
-    spec = spec_of(op, frame)
-    need = op.needs(spec, 0)
+    frame, spec = frame_for(op, space), spec_of(op, space)
+    margin, need = margin_for(op, space), op.needs(spec, 0)
     assert need % op.multiple(spec) == 0
-    assert need <= MARGIN, f"{op.op}: the frames tried on have too small a margin"
-    noisy = frame.data.clone()
-    k = MARGIN - need
+    assert need <= margin, f"{op.op}: the frames tried on have too small a margin"
+    noisy, k = frame.data.clone(), margin - need
     inner = torch.zeros_like(noisy, dtype=torch.bool)
     inner[..., k : noisy.shape[2] - k, k : noisy.shape[3] - k] = True
     noisy[~inner] += 5.0
+    centre = margin / op.ratio(spec)
+    assert centre % 1 == 0
     for j in range(4):
         drawn = one(op, j, frame)
-        centre = MARGIN / op.ratio(spec)
-        assert centre % 1 == 0
         clean, disturbed = (drawn.apply(frame.with_data(d)).trim(int(centre)).data for d in (frame.data, noisy))
         torch.testing.assert_close(disturbed, clean, atol=3e-6, rtol=0)
 
@@ -259,12 +272,11 @@ def sees_a_place_not_a_margin(given: dict[str, Any], space: Space) -> None:
     op = example(given)
     if isinstance(op, Patches):
         return
-    frame = frame_for(op, space)
-    spec = spec_of(op, frame)
-    need, drawn = op.needs(spec, 0), one(op, 0, frame)
-    wide, tight = drawn.apply(frame), drawn.apply(frame.trim(MARGIN - need))
-    inner = tight.trim(round(need / op.ratio(spec))) if need else tight
-    torch.testing.assert_close(wide.trim(round(MARGIN / op.ratio(spec))).data, inner.data, atol=3e-6, rtol=0)
+    frame, spec = frame_for(op, space), spec_of(op, space)
+    margin, need, drawn = margin_for(op, space), op.needs(spec, 0), one(op, 0, frame)
+    wide, tight = drawn.apply(frame), drawn.apply(frame.trim(margin - need))
+    inner = tight.trim(round(need / op.ratio(spec)))
+    torch.testing.assert_close(wide.trim(round(margin / op.ratio(spec))).data, inner.data, atol=3e-6, rtol=0)
 
 
 def is_pure(given: dict[str, Any], space: Space) -> None:
@@ -273,11 +285,8 @@ def is_pure(given: dict[str, Any], space: Space) -> None:
     frame = frame_for(op, space, 1 if isinstance(op, Patches) else 3)
     before = frame.map(Tensor.clone)
     many = stack(op, 3, frame)
-    go: Callable[[], Frame] = (
-        (lambda: cast(Operator, many).apply(frame)) if isinstance(op, Patches) else (lambda: apply(many, frame))
-    )
-    first, second = go(), go()
-    assert torch.equal(first.data, second.data)
+    for first, second in zip(groups(many, frame), groups(many, frame), strict=True):
+        assert torch.equal(first.frame.data, second.frame.data)
     for a, b in zip(_tensors(frame), _tensors(before), strict=True):
         assert torch.equal(a.nan_to_num(-7), b.nan_to_num(-7))
 
@@ -330,11 +339,9 @@ def check(given: dict[str, Any], spaces: Iterable[Space] | None = None) -> None:
             promise(given, space)
 
 
-def _forget(record: Any, path: tuple[Any, ...]) -> None:
-    *stem, last = path
-    for part in stem:
-        record = record[part]
-    record[last] = None
+def _forget(record: Any, paths: list[tuple[Any, ...]]) -> None:
+    for *stem, last in paths:
+        functools.reduce(lambda r, part: r[part], stem, record)[last] = None
 
 
 def _tensors(frame: Frame) -> list[Tensor]:

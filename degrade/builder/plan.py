@@ -40,7 +40,7 @@ def plan(recipe: Recipe, folder: str | os.PathLike[str]) -> Plan:
     Raises:
         FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
     """
-    photos = find_photos(folder)
+    photos = find_photos(folder, list(recipe.source.aux.values()))
     return Plan(recipe, Path(folder).resolve(), photos, layout(recipe, photos))
 
 

@@ -11,8 +11,9 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -194,16 +195,17 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Generat
             yield connected
         return
     quietly: dict[str, Any] = {"distributed.worker.daemon": True, "distributed.scheduler.allowed-failures": 2 * RETRIES}
-    with dask.config.set(quietly):
+    with dask.config.set(quietly), ExitStack() as stack:
         try:
             with _deaf_to_ctrl_c():
-                cluster = LocalCluster(
-                    n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+                cluster = stack.enter_context(
+                    LocalCluster(
+                        n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+                    )
                 )
         except RuntimeError:
             raise StoreError(f"the local workers did not start: in a script, {_GUARD}, or use workers=1") from None
-        with cluster, Client(cluster, set_as_default=False) as connected:
-            yield connected
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
 def _check_address(address: str) -> None:
@@ -218,13 +220,24 @@ def _check_address(address: str) -> None:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Generator[None]:
-    """Threads and processes begun here never hear of Ctrl-C, which a terminal sends to all: this process tells them."""
+    """Threads and processes begun here never hear of Ctrl-C, which a terminal sends to all: this process tells them.
+
+    What is begun here is begun whole: a Ctrl-C meanwhile is heard at the end.
+    """
     resource_tracker.ensure_running()  # which would otherwise start within, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # an older thread, such as a progress bar's, may still catch the signal, and Python hands it to the main one
+    main = threading.current_thread() is threading.main_thread()
+    heard: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if main else None
     try:
         yield
     finally:
+        if usual is not None:
+            signal.signal(signal.SIGINT, usual)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _submitted(client: Client, tasks: list[Task]) -> Iterator[Outcome]:

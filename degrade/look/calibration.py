@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from degrade.look.paper import INK, PAPER, SOFT, Text
+from degrade.look.paper import INK, PAPER, SOFT, Text, assembled, save
 from degrade.look.plot import PLANES as COLOURS
 from degrade.look.plot import Axis, Panel
 from degrade.maths.transfer import Line
@@ -35,9 +35,7 @@ def report(calibration: Calibration, path: str | Path) -> Path:
     Raises:
         ValueError: if there are no measured points, as with a NoiseProfile.
     """
-    out = Path(path)
-    picture(calibration).save(out, "PNG")
-    return out
+    return save(picture(calibration), path)
 
 
 def picture(calibration: Calibration) -> Image.Image:
@@ -67,17 +65,7 @@ def picture(calibration: Calibration) -> Image.Image:
         12,
         SOFT,
     )
-    height = 2 * MARGIN + sum(t.height for t in head) + sum(r.height + GAP for r in rows) + note.height
-    sheet = Image.new("RGB", (inner + 2 * MARGIN, height), PAPER)
-    top = MARGIN
-    for text in head:
-        text.paint(sheet, MARGIN, top)
-        top += text.height
-    for row in rows:
-        sheet.paste(row, (MARGIN, top + GAP))
-        top += row.height + GAP
-    note.paint(sheet, MARGIN, top + GAP // 2)
-    return sheet
+    return assembled(head, rows, note, inner, GAP, MARGIN)
 
 
 def _said(name: str, line: Line) -> str:

@@ -6,15 +6,13 @@ Lines are what the recipe says, points what it does, bars are 95% intervals; bel
 from __future__ import annotations
 
 import math
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from degrade.look.check import NORMAL, Check, Figure, PlaneCheck, named
-from degrade.look.paper import INK, PAPER, RULE, SOFT, Colour, Text
+from degrade.look.paper import INK, PAPER, RULE, SOFT, Colour, Text, assembled, save
 from degrade.look.plot import CHANNELS, GREEN, RED, Axis, Panel
 from degrade.look.probe import Spread
 from degrade.look.said import Array
@@ -32,17 +30,7 @@ def report(checked: Check, title: str, path: str | Path) -> Path:
     Args:
         title: stands at the head.
     """
-    out = Path(path)
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            picture(checked, title).save(file, "PNG", optimize=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return out
+    return save(picture(checked, title), path)
 
 
 def picture(checked: Check, title: str) -> Image.Image:
@@ -59,18 +47,7 @@ def picture(checked: Check, title: str) -> Image.Image:
         SOFT,
     )
     rows = [_row(plane) for plane in checked.planes]
-    tall = sum(t.height for t in head) + sum(r.height + GAP for r in rows) + GAP + foot.height
-    sheet = Image.new("RGB", (INNER + 2 * MARGIN, tall + 2 * MARGIN), PAPER)
-    draw, top = ImageDraw.Draw(sheet), MARGIN
-    for text in head:
-        text.paint(sheet, MARGIN, top)
-        top += text.height
-    for row in rows:
-        draw.line([(MARGIN, top + GAP // 2), (MARGIN + INNER, top + GAP // 2)], fill=RULE)
-        sheet.paste(row, (MARGIN, top + GAP))
-        top += row.height + GAP
-    foot.paint(sheet, MARGIN, top + GAP)
-    return sheet
+    return assembled(head, rows, foot, INNER, GAP, MARGIN)
 
 
 def _verdict(checked: Check, width: int) -> list[Text]:

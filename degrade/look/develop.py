@@ -55,8 +55,7 @@ def develop(
     if space is Space.DISPLAY:
         return _bytes(rgb)
     if picture.shape[-3] != 1:
-        gains = _rows(white_balance, 3)
-        rgb = colour.apply_matrix(_tensor(matrix), (rgb * gains).minimum(gains.amin(1, keepdim=True)))
+        rgb = colour.apply_matrix(_tensor(matrix), colour.balance(rgb, _tensor(white_balance).reshape(-1, 3)))
     return _bytes(colour.srgb_encode((rgb * 2.0**exposure).clamp(0, 1)))
 
 

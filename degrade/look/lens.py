@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from degrade.look.paper import INK, PAPER, RULE, SOFT, Text
+from degrade.look.paper import INK, PAPER, RULE, SOFT, Text, save
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.lens import Lens
 
@@ -25,9 +25,7 @@ def show(lens: Lens, path: str | Path, name: str = "lens", state: int = 0) -> Pa
     Raises:
         RecipeError: if there is no such state.
     """
-    out = Path(path)
-    picture(lens, name, state).save(out, "PNG")
-    return out
+    return save(picture(lens, name, state), path)
 
 
 def picture(lens: Lens, name: str = "lens", state: int = 0) -> Image.Image:

@@ -10,8 +10,11 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from degrade.recipe.folders import whole
 
 PAPER = (27, 27, 29)  #: background; neutral, so that it does not tint what lies on it
 RULE = (52, 52, 55)  #: lines between rows
@@ -126,3 +129,38 @@ def _head(word: str, width: int, size: int) -> str:
     fits = max((n for n in range(1, len(word)) if measure(word[:n], size) <= width), default=1)
     joints = [n for n in range(1, fits + 1) if word[n - 1] in "_-./"]
     return word[: joints[-1] if joints else fits]
+
+
+def assembled(
+    head: Sequence[Text], rows: Sequence[Image.Image], note: Text, width: int, gap: int = 18, margin: int = 24
+) -> Image.Image:
+    """A report: the head, rows with a rule above each, and how to read it.
+
+    Args:
+        head: paragraphs, first to last.
+        rows: pictures no wider than ``width``.
+        note: stands at the foot.
+        width: of what stands between the margins [pixels].
+        gap: between rows [pixels].
+        margin: all round [pixels].
+    """
+    tall = sum(t.height for t in head) + sum(r.height + gap for r in rows) + gap + note.height
+    sheet = Image.new("RGB", (width + 2 * margin, tall + 2 * margin), PAPER)
+    draw, top = ImageDraw.Draw(sheet), margin
+    for text in head:
+        text.paint(sheet, margin, top)
+        top += text.height
+    for row in rows:
+        draw.line([(margin, top + gap // 2), (margin + width, top + gap // 2)], fill=RULE)
+        sheet.paste(row, (margin, top + gap))
+        top += row.height + gap
+    note.paint(sheet, margin, top + gap)
+    return sheet
+
+
+def save(sheet: Image.Image, path: str | Path) -> Path:
+    """Writes a sheet, whole or not at all, in the format of its name; PNG where that says none."""
+    out = Path(path)
+    with whole(out) as temporary:
+        sheet.save(temporary, None if out.suffix.lower() in Image.registered_extensions() else "PNG", optimize=True)
+    return out

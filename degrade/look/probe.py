@@ -18,7 +18,7 @@ from torch import Tensor
 
 from degrade.look.said import Array, Said, State
 from degrade.maths.bayer import SITES
-from degrade.maths.edge import Edge, slanted_edge
+from degrade.maths.slanted_edge import Edge, slanted_edge
 from degrade.operators.readout import BadPixels
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.group import Rows

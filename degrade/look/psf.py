@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from degrade.look.paper import INK, PAPER, SOFT, Text
+from degrade.look.paper import INK, PAPER, SOFT, Text, assembled, save
 from degrade.look.plot import CHANNELS as COLOURS
 from degrade.look.plot import Axis, Panel
 from degrade.photos.psf import LensCalibration, Tile, said
@@ -25,9 +25,7 @@ _NEAR = 8.0  # pixels about the edge that are drawn
 
 def report(calibration: LensCalibration, path: str | Path) -> Path:
     """Write the report as PNG."""
-    out = Path(path)
-    picture(calibration).save(out, "PNG")
-    return out
+    return save(picture(calibration), path)
 
 
 def picture(calibration: LensCalibration) -> Image.Image:
@@ -52,17 +50,7 @@ def picture(calibration: LensCalibration) -> Image.Image:
         12,
         SOFT,
     )
-    height = 2 * MARGIN + sum(t.height for t in head) + sum(r.height + GAP for r in rows) + note.height + GAP
-    sheet = Image.new("RGB", (inner + 2 * MARGIN, height), PAPER)
-    top = MARGIN
-    for text in head:
-        text.paint(sheet, MARGIN, top)
-        top += text.height
-    for row in rows:
-        sheet.paste(row, (MARGIN, top + GAP))
-        top += row.height + GAP
-    note.paint(sheet, MARGIN, top + GAP)
-    return sheet
+    return assembled(head, rows, note, inner, GAP, MARGIN)
 
 
 def _row(tile: Tile, width: int) -> Image.Image:

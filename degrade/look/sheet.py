@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from degrade.look import develop as dev
 from degrade.look.draws import Draws
-from degrade.look.paper import INK, PAPER, RULE, SOFT, Text
+from degrade.look.paper import INK, PAPER, RULE, SOFT, Text, save
 from degrade.look.tiles import Array, Light, Tile, difference_tile, differences, kernel_tile, paint_tiles, plane_tile
 from degrade.recipe.errors import find
 from degrade.recipe.frame import Space
@@ -104,9 +104,7 @@ def contact_sheet(
         top += one.height
         draw.line([(MARGIN, top - 1), (width - MARGIN, top - 1)], fill=RULE)
     note.paint(sheet, MARGIN, top + MARGIN // 2)
-    out = Path(path)
-    sheet.save(out)
-    return out
+    return save(sheet, path)
 
 
 def row_sheet(

@@ -58,6 +58,23 @@ def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
     return total
 
 
+def balance(x: Tensor, gains: Tensor) -> Tensor:
+    """White balance, then a clip at the smallest balanced white, of camera RGB or packed ``R G1 G2 B``.
+
+    After white balance the channels of a clipped highlight differ, each stopped at 1 before its gain; cut at the
+    smallest of them it stays white and does not turn magenta.
+
+    Args:
+        x: (b, 3, h, w) or (b, 4, h, w), 1 where it saturates.
+        gains: (b, 3) or (1, 3).
+
+    >>> balance(torch.ones(1, 4, 1, 1), torch.tensor([[2.0, 1.0, 1.5]])).flatten()
+    tensor([1., 1., 1., 1.])
+    """
+    gains = gains.to(x)[:, [0, 1, 1, 2] if x.shape[1] == 4 else [0, 1, 2], None, None]
+    return (x * gains).minimum(gains.amin(1, keepdim=True))
+
+
 def camera_to_srgb(xyz_to_camera: Tensor) -> Tensor:
     """``(..., 3, 3)`` XYZ to camera to the matrix from white-balanced camera RGB to linear sRGB; rows sum to 1.
 

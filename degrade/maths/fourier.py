@@ -106,3 +106,18 @@ def convolve(data: Tensor, kernel: Tensor) -> Tensor:
     step = rows_at_once(data)
     parts = (slice(i, i + step) for i in range(0, len(data), step))
     return torch.cat([filtered(data[rows], spectrum(kernel[rows].to(data.dtype), size)) for rows in parts])
+
+
+def reflected(data: Tensor, radius: int) -> Tensor:
+    """Data with its reflection about the outermost pixels around it: (..., h, w) to (..., h + 2 radius, w + 2 radius).
+
+    >>> reflected(torch.arange(3.0).reshape(1, 1, 1, 3), 3)[0, 0, 0].tolist()
+    [1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0, 0.0, 1.0]
+    """
+    if radius < min(data.shape[-2:]):
+        return functional.pad(data, (radius,) * 4, mode="reflect")
+    for axis in (-2, -1):
+        n = data.shape[axis]
+        at = torch.arange(-radius, n + radius, device=data.device).abs() % max(2 * n - 2, 1)
+        data = data.index_select(axis, torch.minimum(at, 2 * n - 2 - at) if n > 1 else at * 0)
+    return data

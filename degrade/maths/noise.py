@@ -21,6 +21,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from degrade.maths.gradient import straight
+
 EXACT: Final = 64.0  #: mean count below which the Poisson quantile is summed exactly
 _LEAST, _MOST = 2.0**-25, 1 - 2.0**-25  # a float32 uniform may round to 1, where quantiles are infinite
 
@@ -41,7 +43,7 @@ def poisson_quantile(uniform: Tensor, mean: Tensor) -> Tensor:
     """Counts: the smallest k whose Poisson probability of at most k reaches ``uniform``.
 
     Exact to float64 below a mean of 64; above by Giles's normal asymptotic expansion, whose count differs by one in
-    less than one of 10^4.
+    less than one of 10^4. Gradients pass straight through to ``mean``.
 
     Args:
         uniform: numbers in (0, 1), any shape.
@@ -53,6 +55,8 @@ def poisson_quantile(uniform: Tensor, mean: Tensor) -> Tensor:
     >>> poisson_quantile(torch.tensor([0.3, 0.4, 0.95]), torch.tensor(1.0)).tolist()
     [0.0, 1.0, 3.0]
     """
+    if mean.requires_grad:
+        return straight(mean, poisson_quantile(uniform, mean.detach()))
     u, mean = torch.broadcast_tensors(uniform.double().clamp(_LEAST, _MOST), mean.double())
     few = mean < EXACT
     counts = _many(u, mean)

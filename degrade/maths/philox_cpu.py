@@ -6,16 +6,16 @@ and cosine are the single-precision polynomials of Cephes (Moshier 1992), good t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy import float32 as f32
 from numpy import int32 as i32
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 from numpy.typing import NDArray
+
+from degrade.maths.compiled import compiled
 
 _M0, _M1 = u64(0xD2511F53), u64(0xCD9E8D57)
 _W0, _W1 = u32(0x9E3779B9), u32(0xBB67AE85)
@@ -24,15 +24,7 @@ _ROOT = i32(0x3F3504F3)  #: bits of sqrt(1/2): mantissas are taken from there up
 _SPAN = 512  #: blocks of four numbers worked on at a time, so that scratch stays in the first cache
 
 
-def _compiled(f: Callable[..., None]) -> Callable[..., None]:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-    try:
-        return njit(cache=True, **options)(f)
-    except RuntimeError:  # nowhere to keep compiled code: it is compiled anew in each process
-        return njit(**options)(f)
-
-
-@_compiled
+@compiled
 def _words(k0: Any, k1: Any, x: Any, y: Any, c: Any, stream: Any, w: Any) -> None:
     """Philox-4x32-10 of the counters (x, y, c, stream) into the four lines of w."""
     for j in range(len(x)):
@@ -44,14 +36,14 @@ def _words(k0: Any, k1: Any, x: Any, y: Any, c: Any, stream: Any, w: Any) -> Non
         w[0, j], w[1, j], w[2, j], w[3, j] = a0, a1, a2, a3
 
 
-@_compiled
+@compiled
 def _unit(w: Any, u: Any) -> None:
     """The upper 23 bits as a number in (0, 1)."""
     for j in range(len(w)):
         u[j] = (f32(w[j] >> u32(9)) + f32(0.5)) * f32(2.0**-23)
 
 
-@_compiled
+@compiled
 def _radius(w: Any, u: Any, bits: Any, exponent: Any, r: Any) -> None:
     """``sqrt(-2 ln u)`` of ``u = (w + 1/2) 2^-32``; ``bits`` is ``u`` seen as int32."""
     n = len(w)
@@ -75,7 +67,7 @@ def _radius(w: Any, u: Any, bits: Any, exponent: Any, r: Any) -> None:
         r[j] = np.sqrt(f32(-2.0) * (z + tail + e * f32(0.693359375)))
 
 
-@_compiled
+@compiled
 def _circle(w: Any, r: Any, x: Any, y: Any) -> None:
     """``r cos`` and ``r sin`` of the angle whose turns are the upper 24 bits of ``w``."""
     for j in range(len(w)):
@@ -93,7 +85,7 @@ def _circle(w: Any, r: Any, x: Any, y: Any) -> None:
         y[j] = r[j] * sign * (sine + odd * (cosine - sine))
 
 
-@_compiled
+@compiled
 def _fill(normal: Any, seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
     """The numbers of all counters, normal or uniform, into (b, c, n, 4)."""
     w, v = np.empty((4, _SPAN), u32), np.empty((4, _SPAN), f32)

@@ -127,6 +127,22 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     return (kernel / inside[..., None, None]).float(), (1.0 - inside).round(decimals=9).float()
 
 
+def windowed(kernel: Tensor, lost: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    """Kernels and their lost energy after all beyond ``window`` (u,) [pixels] is cut off, again of sum 1.
+
+    >>> kernel, lost = windowed(torch.full((1, 3, 3), 1 / 9), torch.zeros(1), torch.zeros(1))
+    >>> kernel[0, 1].tolist(), round(lost.item(), 3)
+    ([0.0, 1.0, 0.0], 0.889)
+    """
+    at = (torch.arange(kernel.shape[-1], device=kernel.device) - kernel.shape[-1] // 2).abs()
+    near = at <= window.to(kernel.device)[:, None]
+    kernel = kernel * (near[:, :, None] & near[:, None, :])
+    kept = kernel.double().sum((-2, -1))
+    if bool((kept < 1e-3).any()):
+        raise ValueError(f"a kernel keeps nothing within its window of {int(window.min())} pixels: give a larger one")
+    return (kernel / kept[:, None, None]).float(), (1 - (1 - lost) * kept).float()
+
+
 def lifted(kernel: Tensor, oversample: int) -> Tensor:
     """A kernel that gives no photosite of ``oversample`` x ``oversample`` pixels less than none of another one's light.
 

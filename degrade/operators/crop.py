@@ -31,7 +31,7 @@ class Crop(Patches):
     """
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
-        clipped = _ClippedShare(frame, self.side)
+        clipped = Share(frame, "clipped", self.side)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
         for attempt in range(TRIES):
@@ -64,7 +64,7 @@ class GridCrop(Patches):
         # the first admissible place at or after each multiple of the stride
         lines = (inside[np.unique((inside - inside[0]) // stride, return_index=True)[1]] for inside in (tops, lefts))
         ys, xs = (axis.ravel() for axis in np.meshgrid(*lines, indexing="ij"))
-        good = _ClippedShare(frame, self.side)(ys, xs) <= self.max_clipped
+        good = Share(frame, "clipped", self.side)(ys, xs) <= self.max_clipped
         ys, xs = ys[good], xs[good]
         count = min(len(key), len(ys))
         chosen = np.arange(count) * len(ys) // max(count, 1)
@@ -73,15 +73,18 @@ class GridCrop(Patches):
         return top, left
 
 
-class _ClippedShare:
-    """Share of clipped pixels in any rectangle, from one summed-area table."""
+class Share:
+    """Share of any rectangle that a map marks, from one summed-area table; 0 where the photo has no such map."""
 
-    def __init__(self, frame: Frame, size: int) -> None:
+    def __init__(self, frame: Frame, name: str, size: int) -> None:
         self.size = size
-        mask = frame.aux.get("clipped")
-        self.table: NDArray[np.int64] | None = None
+        mask = frame.aux.get(name)
+        self.table: NDArray[np.int32] | None = None
         if mask is not None and bool(torch.any(mask > 0)):
-            self.table = np.pad((mask[0, 0] > 0).cpu().numpy().astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+            marked = (mask[0, 0] > 0).cpu().numpy()
+            self.table = np.zeros((marked.shape[0] + 1, marked.shape[1] + 1), np.int32)
+            np.cumsum(marked, axis=0, out=self.table[1:, 1:])
+            np.cumsum(self.table[1:, 1:], axis=1, out=self.table[1:, 1:])
 
     def __call__(self, top: Rows, left: Rows) -> NDArray[np.float64]:
         if self.table is None:

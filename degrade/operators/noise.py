@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.maths.gradient import root
 from degrade.maths.noise import poisson_quantile, tukey_lambda
 from degrade.maths.philox import normal_field, uniform_field
 from degrade.recipe import cameras
@@ -171,7 +172,7 @@ class SensorNoise(CurveNoise):
 
     def apply(self, frame: Frame) -> Frame:
         unit = normal_field(self.seeds(frame), frame.data.shape[1], frame.grid.start, frame.size)
-        return frame.with_data(torch.addcmul(frame.data, torch.sqrt(self.variance(frame)), unit), reference=None)
+        return frame.with_data(torch.addcmul(frame.data, root(self.variance(frame)), unit), reference=None)
 
 
 @register("photon_noise")
@@ -205,7 +206,7 @@ class PhotonNoise(CurveNoise):
             _compare(there, shot * signal + read, refuse=self.source == "refuse", help="shrink more")
         seeds, where = self.seeds(frame), (frame.data.shape[1], frame.grid.start, frame.size)
         if self.shot == "gaussian":
-            light = torch.sqrt(shot * signal) * normal_field(seeds, *where, stream=1)
+            light = root(shot * signal) * normal_field(seeds, *where, stream=1)
         else:
             electron = torch.where(shot > 0, shot, 1)
             counts = poisson_quantile(uniform_field(seeds, *where, stream=1), signal / electron)
@@ -220,7 +221,7 @@ class PhotonNoise(CurveNoise):
 
 def _compare(there: Tensor, target: Tensor, refuse: bool, help: str) -> None:
     """Says where the photo's own noise is a large part of what is to be added."""
-    share = float(there.mean() / target.mean().clamp(min=1e-30))
+    share = (there.mean() / target.mean().clamp(min=1e-30)).item()
     if share > FOREIGN:
         said = f"the photo's own noise has {share:.0%} of the variance to be added"
         if refuse:

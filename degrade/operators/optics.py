@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -41,7 +41,7 @@ from degrade.operators.spatial import (
 )
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, register
+from degrade.recipe.operator import Operator, Spec, register
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice, bounds
 
@@ -92,11 +92,34 @@ class PsfBlur(Operator):
 
     kernels: tuple[Param[AnyKernel], ...] = Field(description="the factors", min_length=1)
     radius: int = Field(default=15, description="kernel radius [pixels]", ge=1, le=255)
+    window: Param[Annotated[int, Field(ge=0, le=255)]] | None = Field(
+        default=None, description="radius within which a kernel is kept, at most `radius`; that by default [pixels]"
+    )
+    border: Literal["margin", "reflect"] = Field(
+        default="margin", description="what lies beyond a patch: its margin, or as a picture of its own its reflection"
+    )
 
     @model_validator(mode="after")
     def _hold_lenses(self) -> Self:
         check_lenses(self.kernels, self.radius)
+        if self.window is not None and bounds(self.window)[1] > self.radius:
+            raise ValueError(f"a window of {bounds(self.window)[1]} pixels is wider than the radius of {self.radius}")
         return self
+
+    def plan(self, spec: Spec) -> Spec:
+        spec = replace(super().plan(spec), digital=False)
+        if spec.whole and self.border == "margin":
+            raise RecipeError("psf_blur: a patch is a picture of its own here and has no margin: set border: reflect")
+        return spec.alone() if self.border == "reflect" else spec
+
+    def needs(self, spec: Spec, after: int) -> int:
+        if self.border == "margin":
+            return super().needs(spec, after)
+        if after:
+            raise RecipeError(
+                f"psf_blur: what follows looks {after} pixels beyond the patch, set border: reflect there"
+            )
+        return 0
 
     def suits(self, sensor: Sensor) -> None:
         for drawn in self.kernels:
@@ -106,7 +129,7 @@ class PsfBlur(Operator):
 
     @property
     def reach(self) -> tuple[int, int]:
-        return self.radius, 1
+        return (self.radius if self.border == "margin" else 0), 1
 
     def psf(self, sensor: Sensor, field: Tensor | None = None, oversample: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """The kernels of these rows, each computed once.
@@ -128,17 +151,22 @@ class PsfBlur(Operator):
         kernels: list[Any] = list(self.kernels)
         values = [_finer(k.values(fine, at), k.lengths, oversample) for k in kernels]
         rows = max(len(v) for v in values)
+        if self.window is not None:
+            values.append(numbers(self.window) * oversample)
+            rows = max(rows, len(values[-1]))
         found = [torch.unique(v.expand(rows, 3, -1).flatten(0, 1), dim=0, return_inverse=True) for v in values]
         # one transfer for each set of a kernel's numbers, one product for each combination of sets
         mixed, index = torch.unique(torch.stack([i for _, i in found], dim=-1), dim=0, return_inverse=True)
         size = spread.grid_size(radius)
         transfer = torch.ones((), dtype=torch.float64)
         try:
-            known = kernels[0].spatial(found[0][0], radius) if len(kernels) == 1 else None
+            known = kernels[0].spatial(found[0][0][mixed[:, 0]], radius) if len(kernels) == 1 else None
             if known is None:
-                for i, (factor, (unique, _)) in enumerate(zip(kernels, found, strict=True)):
+                for i, (factor, (unique, _)) in enumerate(zip(kernels, found, strict=False)):
                     transfer = transfer * factor.transfer(unique, size)[mixed[:, i]]
                 known = spread.kernel_from_transfer(transfer, radius)
+            if self.window is not None:
+                known = spread.windowed(known[0], known[1], found[-1][0][mixed[:, -1], 0])
         except ValueError as wrong:
             raise RecipeError(f"psf_blur: {wrong}") from wrong
         kernel, lost = known
@@ -156,10 +184,15 @@ class PsfBlur(Operator):
         noise = frame.noise
         if noise is not None:
             noise = noise * kernel.square().sum((-2, -1))[index][:, None, :]
+        data, edge = frame.data, kernel.shape[-1] // 2 if self.border == "reflect" else 0
+        if edge:
+            data = fourier.reflected(data, edge)
         if len(kernel) == 3 * len(frame):  # none is shared: transformed where they are used, they stay in the cache
-            data = fourier.convolve(frame.data, kernel[index])
+            data = fourier.convolve(data, kernel[index])
         else:
-            data = fourier.filtered(frame.data, fourier.spectrum(kernel, frame.size), index)
+            data = fourier.filtered(data, fourier.spectrum(kernel, (data.shape[-2], data.shape[-1])), index)
+        if edge:
+            data = data[..., edge:-edge, edge:-edge].contiguous()
         return frame.with_data(
             data, noise=noise, notes={**frame.notes, "lost": lost[index].amax(-1).expand(len(frame))}
         )

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from degrade.maths import resize
+from degrade.maths.maps import laid, shrunk
 from degrade.maths.resample import area
 from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame
-from degrade.recipe.operator import Operator, Spec, register
+from degrade.recipe.frame import Frame, Grid, Space
+from degrade.recipe.group import Group, Rows, agreeing
+from degrade.recipe.maps import how
+from degrade.recipe.operator import Operator, Spec, register, up
+from degrade.recipe.param import Param
+from degrade.recipe.prior import Choice, Prior, bounds
+from degrade.recipe.spec import tidy
+
+Shape = Literal["nearest", "area", "box", "bilinear", "hamming", "bicubic", "mitchell", "spline", "lanczos"]
 
 
 @register("downsample")
@@ -63,5 +76,145 @@ class Downsample(Operator):
             origin=torch.div(frame.origin, max(1, f // frame.oversample), rounding_mode="floor"),
             oversample=max(1, frame.oversample // f),
             noise=None if frame.noise is None else frame.noise / f**2,
-            aux={k: area(v[..., :h, :w], f) for k, v in frame.aux.items()},
+            aux={k: shrunk(v[..., :h, :w], f, how(k)) for k, v in frame.aux.items()},
+        )
+
+
+@register("resize")
+class Resize(Operator):
+    """Resampling to other pixels that cover the same ground: by a ``scale``, by ``factor`` = 1 / scale, or to a size.
+
+    A scale is kept to the next whole number of pixels below, and the grid says what came of it: the picture's outer
+    edges stay where they are, so that LR and HR never slip. A patch that lies in its surroundings is resampled with
+    them, and its size must come out whole. A drawn scale, or any behind an operator with ``border: reflect``, takes
+    the patch as a picture of its own, as the classical chains do: no margin, border treated as in `maths.resize`, and
+    rows of different sizes, which a `resize` with ``size`` brings together at the end.
+
+    ``antialias: true`` is Pillow's `resize`, ``false`` is torch's ``interpolate``, ``prefilter: gaussian``
+    scikit-image's. A `nearest` or `box` at an even factor has no middle sample and takes the later one.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> ramp = Frame(torch.arange(6.0).expand(1, 3, 6, 6).contiguous(), Space.DISPLAY, Sensor.make())
+    >>> small = Resize(size=4, filter="area").apply(ramp)
+    >>> [round(v, 3) for v in small.data[0, 0, 0].tolist()], small.grid.scale
+    ([0.333, 1.667, 3.333, 4.667], (1.5, 1.5))
+    """
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR, Space.DISPLAY})
+
+    scale: Param[Annotated[float, Field(gt=0, le=64)]] | None = Field(
+        default=None, description="output pixels an input pixel, each way"
+    )
+    of: Literal["picture", "patch"] = Field(
+        default="picture", description="what a scale counts from: what comes in, or the patch as it was cut"
+    )
+    factor: float | None = Field(default=None, description="input pixels an output pixel, each way", gt=0, le=1024)
+    size: int | None = Field(
+        default=None, description="height of the patch afterwards, without its margin [pixels]; width follows", ge=1
+    )
+    filter: Param[Shape] = Field(default="bicubic", description="the kernel; area is the mean over each output pixel")
+    antialias: bool = Field(default=True, description="as wide as the coarser of both grids, not as the input's")
+    prefilter: Literal["gaussian"] | None = Field(
+        default=None, description="a Gaussian of (n / m - 1) / 2 pixels before a kernel of the input's width"
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if sum(v is not None for v in (self.scale, self.factor, self.size)) != 1:
+            raise ValueError("resize takes one of scale, factor and size")
+        if self.prefilter and any(k in ("nearest", "area") for k in self.filters):
+            raise ValueError("a nearest or area kernel takes no prefilter; bilinear and spline are scikit-image's")
+        return self
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """All filters that may be drawn."""
+        return self.filter.values if isinstance(self.filter, Choice) else (str(self.filter),)
+
+    def plan(self, spec: Spec) -> Spec:
+        spec = replace(super().plan(spec), digital=False)
+        if spec.oversample > 1:
+            raise RecipeError(
+                f"resize works on the sensor's own pixels, which the crop made {spec.oversample} times finer: "
+                f"put a downsample with factor: {spec.oversample} before it"
+            )
+        ground, drawn = spec.ground, isinstance(self.scale, Prior)
+        if ground is None:
+            if drawn or self.size is not None:
+                raise RecipeError("resize: a drawn scale and a size need a patch: before the crop give one scale")
+            return replace(spec, grid=spec.grid.scaled(1 / self._fixed()))
+        if self.size is not None:
+            size = self.size, self.size * ground[1] / ground[0]
+        elif drawn or spec.size is None:
+            return replace(spec.alone(), size=None, grid=Grid())
+        else:
+            side = spec.size if self.of == "picture" else ground
+            size = side[0] * self._fixed(), side[1] * self._fixed()
+        whole = tidy(size[0]), tidy(size[1])
+        if any(v % 1 for v in whole):
+            if spec.whole and self.size is None:
+                return replace(spec, size=None, grid=Grid())
+            raise RecipeError(
+                f"resize: the patch would have {size[0]:g} x {size[1]:g} pixels, which must be whole: "
+                "choose another scale, or another size of the crop"
+            )
+        h, w = int(whole[0]), int(whole[1])
+        return replace(spec, size=(h, w), grid=Grid((ground[0] / h, ground[1] / w), spec.grid.offset))
+
+    def needs(self, spec: Spec, after: int) -> int:
+        if self.plan(spec).whole:
+            if after:
+                raise RecipeError(
+                    f"resize: what follows looks {after} pixels beyond the patch, set border: reflect there"
+                )
+            return 0
+        ratio = self.ratio(spec)
+        far = max(resize.support(k, ratio, self.antialias, self.prefilter is not None) for k in self.filters)
+        return up(math.ceil(after * ratio) + math.ceil(far), self.multiple(spec))
+
+    def multiple(self, spec: Spec) -> int:
+        # a margin of so many pixels is a whole number of output pixels
+        return 1 if spec.whole else Fraction(self.ratio(spec)).limit_denominator(4096).numerator
+
+    def _fixed(self) -> float:
+        return 1 / self.factor if self.factor is not None else bounds(self.scale)[1]
+
+    def target(self, frame: Frame, at: Any = slice(None)) -> Any:
+        """Height and width after it, with the margin, of some rows of a frame: (2,), or (2, rows)."""
+        if self.size is not None:
+            (h, w), (sy, sx) = frame.size, frame.grid.scale
+            edge = max(0, round(-frame.grid.offset[0] / sy))
+            height, width = (h - 2 * edge) * sy, (w - 2 * edge) * sx
+            margin = 2 * round(edge * self.size * sy / height)
+            return np.array([self.size + margin, round(self.size * width / height) + margin])
+        scale: Any = self.scale if self.factor is None else 1 / self.factor
+        scale = scale[at] if isinstance(scale, np.ndarray) else scale
+        side = np.array(frame.size, np.float64)
+        if self.of == "patch":
+            side *= frame.grid.scale
+        side = side if np.ndim(scale) == 0 else side[:, None]
+        return np.maximum(np.floor(side * scale + 1e-6), 1).astype(np.int64)
+
+    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
+        at = group.rows if at is None else at
+        parts = agreeing(group, np.arange(len(at)), list(self.target(group.frame, at)))  # rows of one size go together
+        return [Group(g.rows, self.take(at[p]).apply(g.frame)) for g, p in parts]
+
+    def apply(self, frame: Frame) -> Frame:
+        (h, w), goal = frame.size, self.target(frame).reshape(2, -1)
+        m, n = (int(v) for v in goal[:, 0])
+        if (goal != goal[:, :1]).any():
+            raise ValueError("rows that end in different sizes are resized by `over`")
+        rows, columns = (
+            resize.taps(*sides, str(self.filter), self.antialias, self.prefilter is not None)
+            for sides in ((h, m), (w, n))
+        )
+        (sy, sx), step = frame.grid.scale, (h / m, w / n)
+        steps = torch.tensor(step, dtype=torch.float64, device=frame.origin.device)
+        return frame.with_data(
+            resize.resample(frame.data, rows, columns),
+            grid=Grid((tidy(sy * h) / m, tidy(sx * w) / n), frame.grid.offset),
+            origin=torch.floor(frame.origin / steps).long(),
+            noise=None if frame.noise is None else frame.noise * resize.squares(rows, columns),
+            aux={k: laid(v, (m, n), step, (0.0, 0.0), how(k)) for k, v in frame.aux.items()},
         )

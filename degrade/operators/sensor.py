@@ -10,9 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.maths import bayer
-from degrade.maths.resample import area
+from degrade.maths.gradient import straight
+from degrade.maths.maps import shrunk
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Space
+from degrade.recipe.maps import how
 from degrade.recipe.operator import Operator, Spec, column, register
 from degrade.recipe.param import Param
 
@@ -49,7 +51,7 @@ class Mosaic(Operator):
             space=Space.MOSAIC,
             grid=frame.grid.scaled(2),
             noise=None if frame.noise is None else frame.noise[..., [0, 1, 1, 2]].contiguous(),
-            aux={k: area(v, 2) for k, v in frame.aux.items()},
+            aux={k: shrunk(v, 2, how(k)) for k, v in frame.aux.items()},
         )
 
 
@@ -73,7 +75,8 @@ class Saturate(Operator):
 class Quantise(Operator):
     """The ADC: ``DN = clamp(round(x (white - black) + black), 0, white)``, half to even, with each row's own levels.
 
-    The black level is kept, so noise below black survives. DISPLAY becomes 8 bits.
+    The black level is kept, so noise below black survives. DISPLAY becomes 8 bits. Where a gradient is asked for, the
+    rounding passes it straight through.
 
     >>> from degrade import Frame, Sensor, Space
     >>> signal = torch.tensor([-0.5, 0.0, 0.12, 9.0]).reshape(1, 4, 1, 1)
@@ -87,7 +90,8 @@ class Quantise(Operator):
 
     def apply(self, frame: Frame) -> Frame:
         black, full = levels(frame)
-        dn = torch.round(torch.addcmul(black, frame.data, full)).clamp(min=0)
+        dn = torch.addcmul(black, frame.data, full)
+        dn = straight(dn, torch.round(dn)).clamp(min=0)
         return frame.with_data((torch.minimum(dn, black + full) - black) / full)
 
 

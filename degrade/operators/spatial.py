@@ -18,6 +18,11 @@ from degrade.recipe.prior import Seed
 Beta = Annotated[float, Field(ge=0.1, le=16)]
 
 
+def _sampled(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """A kernel of point samples, which is what it is within its window: nothing of it counts as lost."""
+    return kernel.float(), torch.zeros(len(kernel))
+
+
 class _Bell(Kernel):
     """An ellipse of widths with some profile."""
 
@@ -41,14 +46,21 @@ class _Bell(Kernel):
         """Height at a squared distance of ``q`` widths."""
         return shapes.generalised(q, beta)
 
+    def spatial(self, values: Tensor, radius: int) -> tuple[Tensor, Tensor] | None:
+        return _sampled(self.field(values, 2 * radius + 1)) if self.point else None
+
     def transfer(self, values: Tensor, size: int) -> Tensor:
+        return field_transfer(self.field(values, size))
+
+    def field(self, values: Tensor, size: int) -> Tensor:
+        """(u, size, size) kernels, their centre at size // 2."""
         along, across, angle, beta = values.T[..., None, None]
         turn = torch.deg2rad(angle)
 
         def shape(y: Tensor, x: Tensor) -> Tensor:
             return self.profile(shapes.distance(y, x, along, across, turn), beta)
 
-        return field_transfer(shapes.on_pixels(shape, size, self.point))
+        return shapes.on_pixels(shape, size, self.point)
 
 
 class AnisotropicKernel(_Bell):
@@ -91,9 +103,16 @@ class SincKernel(Kernel):
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
         return 1 / numbers(self.cutoff)
 
+    def spatial(self, values: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+        return _sampled(self.field(values, 2 * radius + 1))
+
     def transfer(self, values: Tensor, size: int) -> Tensor:
+        return field_transfer(self.field(values, size))
+
+    def field(self, values: Tensor, size: int) -> Tensor:
+        """(u, size, size) kernels, their centre at size // 2."""
         cutoff = 1 / values[:, :1, None]
-        return field_transfer(shapes.on_pixels(lambda y, x: shapes.low_pass(y, x, cutoff), size, point=True))
+        return shapes.on_pixels(lambda y, x: shapes.low_pass(y, x, cutoff), size, point=True)
 
 
 class LinearMotionKernel(Kernel):

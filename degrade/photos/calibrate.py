@@ -9,8 +9,6 @@ Source: Janesick, Photon Transfer (SPIE 2007); DNG specification (NoiseProfile: 
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from degrade.photos.flats import PLANES, Array, Folder, Shot
 from degrade.photos.raw import read_raw
 from degrade.recipe.cameras import Camera, Ladder
 from degrade.recipe.errors import PhotoError
+from degrade.recipe.folders import whole
 
 _TILE = 32  # packed pixels: 1,024 samples, 4.4% of error a variance
 _LEVELS = 8  # fewer distinct brightnesses than this are worth a warning
@@ -56,15 +55,8 @@ class Calibration:
     def write(self, path: Folder) -> Path:
         """Write the camera as JSON, whole or not at all; a recipe then says ``camera: path``."""
         out = Path(path)
-        temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(self.camera.model_dump_json(indent=1, exclude_defaults=True) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(out) as temporary:
+            temporary.write_text(self.camera.model_dump_json(indent=1, exclude_defaults=True) + "\n", "utf-8")
         return out
 
 

@@ -7,7 +7,6 @@ of 32 bits, so that decimals such as 2.1 or 1/125 return unchanged.  Source: Ado
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from degrade.maths.bayer import red_site
+from degrade.recipe.folders import whole
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
 _D65 = 21
@@ -138,27 +138,15 @@ def _fractions(values: Any) -> list[int]:
 
 
 def _write(path: Path, mosaic: NDArray[np.uint16], tags: list[tuple[int, int, int, Any, bool]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            tifffile.imwrite(
-                file,
-                mosaic,
-                photometric=32803,
-                planarconfig=1,
-                metadata=None,
-                software="degrade",
-                rowsperstrip=mosaic.shape[0],
-                subfiletype=0,
-                extratags=tags,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with whole(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            mosaic,
+            photometric=32803,
+            planarconfig=1,
+            metadata=None,
+            software="degrade",
+            rowsperstrip=mosaic.shape[0],
+            subfiletype=0,
+            extratags=tags,
+        )

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from degrade.recipe.maps import Aux
 
 _RAW: Final = (
     "3fr ari arw bay cap cr2 cr3 crw cs1 dcr dcs dng drf eip erf fff gpr iiq k25 kc2 kdc mdc mef mos mrw nef nrw orf "
@@ -36,11 +38,15 @@ class Photo:
     duplicate_of: str | None = None  #: key of the first photo with the same content
 
 
-def find_photos(folder: str | os.PathLike[str]) -> tuple[Photo, ...]:
+def find_photos(folder: str | os.PathLike[str], maps: Sequence[Aux] = ()) -> tuple[Photo, ...]:
     """All photos of a folder and its subfolders, sorted by key.
 
     Hidden files and folders are left out, and so is a picture beside a RAW file of the same stem: its preview. Each
     real folder is entered once, however many links lead to it.
+
+    Args:
+        folder: where they lie.
+        maps: what lies beside photos and is none, such as their depth.
 
     Raises:
         FileNotFoundError, NotADirectoryError: if there is no such folder.
@@ -65,7 +71,12 @@ def find_photos(folder: str | os.PathLike[str]) -> tuple[Photo, ...]:
             raise ValueError(f"two photos in {root} are both named {key!r} up to Unicode normalisation: rename one")
         paths[key] = root / relative
     raws = {_stem(key) for key in paths if _extension(key) in RAW_EXTENSIONS}
-    keys = sorted(k for k in paths if _extension(k) in RAW_EXTENSIONS or _stem(k) not in raws)
+    beside = {os.path.normpath(map_.beside(root.resolve() / key)) for key in paths for map_ in maps}
+    keys = sorted(
+        k
+        for k in paths
+        if (_extension(k) in RAW_EXTENSIONS or _stem(k) not in raws) and str(root.resolve() / k) not in beside
+    )
     if not keys:
         known = ", ".join(sorted(RAW_EXTENSIONS | PICTURE_EXTENSIONS))
         raise ValueError(f"there is no photo in {root}: names must end in one of {known}")

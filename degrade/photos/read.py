@@ -9,6 +9,7 @@ import torch
 
 from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS
 from degrade.photos.image import read_picture
+from degrade.photos.maps import read_map
 from degrade.photos.raw import read_raw
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Space
@@ -49,14 +50,16 @@ def read_photo(
 
 
 def read_source(path: str | os.PathLike[str], source: Source) -> Frame:
-    """Read a photo as a recipe's ``source`` asks.
+    """Read a photo as a recipe's ``source`` asks, with the maps beside it.
 
     Raises:
         PhotoError: if the photo cannot be used, or the source does not suit its kind; it may suit others.
     """
     try:
-        return read_photo(path, space=source.space, shrink=source.shrink, iso=source.iso)
+        frame = read_photo(path, space=source.space, shrink=source.shrink, iso=source.iso)
     except PhotoError:
         raise
     except ValueError as wrong:
         raise PhotoError(f"the recipe's source does not suit it: {wrong}") from wrong
+    found = {name: read_map(path, name, aux, frame) for name, aux in source.aux.items()}
+    return replace(frame, aux={**frame.aux, **found})

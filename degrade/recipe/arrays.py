@@ -6,9 +6,6 @@ dimensions; other readers open both without our code.
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.recipe import folders
 from degrade.recipe.errors import RecipeError
 
 SUFFIXES: Final = (".npz", ".zarr")
@@ -55,23 +53,12 @@ def write(
         RecipeError: if the name ends in neither suffix.
     """
     suffix = _suffix(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{suffix}")
-    try:
+    with folders.whole(path) as temporary:
         if suffix == ".npz":
             with open(temporary, "wb") as file:
                 np.savez(file, allow_pickle=False, **{**arrays, **{n: np.array(v) for n, v in facts.items()}})
         else:
             _write_zarr(temporary, arrays, facts, dimensions)
-        for part in [*temporary.rglob("*"), temporary]:
-            _sync(part)
-        aside = temporary.with_suffix(".old")
-        if path.is_dir():
-            os.replace(path, aside)  # a folder takes no other's place in one step
-        os.replace(temporary, path)
-        shutil.rmtree(aside, ignore_errors=True)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 
 
 def _write_zarr(
@@ -96,11 +83,3 @@ def _suffix(path: Path) -> str:
     if path.suffix not in SUFFIXES:
         raise RecipeError(f"its name must end in .npz or .zarr, got {path.name!r}")
     return path.suffix
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from degrade.recipe.frame import Frame, Sensor
 from degrade.recipe.group import Group, Rows, merge
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Drawn, Operator, Spec, Split, register, up
+from degrade.recipe.spec import joined
 from degrade.recipe.tree import put
 
 
@@ -79,12 +80,14 @@ class Container(Operator):
         return math.lcm(*(op.multiple(spec) for op in self.members()))
 
     def unchanged(self, spec: Spec) -> Spec:
-        """``spec``, after a check that no member changes it."""
-        for op in self.members():
-            if op.plan(spec) != spec:
+        """``spec``, after a check that no member changes it; where sizes may differ, each may change them."""
+        for op in self.members() * 2:  # each may also stand behind another one that left sizes open
+            after = joined([spec, op.plan(spec)])
+            if after is None:
                 raise RecipeError(
                     f"{self.op}: {op.op} changes space or size, so it cannot stand where it may be left out or moved"
                 )
+            spec = after
         return spec
 
 
@@ -112,7 +115,7 @@ class Chain(Container):
 
     def needs(self, spec: Spec, after: int) -> int:
         for op, before in reversed(list(zip(self.steps, self._specs(spec), strict=True))):
-            after = op.needs(before, after)
+            after = op.enters(before, after)
         return up(after, self.multiple(spec))  # nothing is trimmed between the steps
 
     def multiple(self, spec: Spec) -> int:
@@ -129,12 +132,17 @@ class Shuffle(Container):
     """Operators in a drawn order, each order as likely. None of them may change space or size."""
 
     steps: tuple[Operator, ...] = Field(description="the operators, in any order")
+    ordered: tuple[int, ...] = Field(
+        default=(), description="steps that keep this order among themselves, counted from 0"
+    )
     order: tuple[int, ...] | None = Field(default=None, description="the order drawn; none before")
 
     @model_validator(mode="after")
     def _permutes(self) -> Shuffle:
         if self.order is not None and sorted(self.order) != list(range(len(self.steps))):
             raise ValueError(f"order must name each of the {len(self.steps)} steps once, got {self.order}")
+        if len(set(self.ordered)) != len(self.ordered) or not set(self.ordered) <= set(range(len(self.steps))):
+            raise ValueError(f"ordered must name steps from 0 to {len(self.steps) - 1} once, got {self.ordered}")
         return self
 
     def members(self) -> tuple[Operator, ...]:
@@ -166,7 +174,11 @@ class Shuffle(Container):
     def orders(self, key: Key) -> Any:
         """The order drawn at one address, or (n, steps) orders."""
         rank = np.stack([key.at("order", i).word for i in range(len(self.steps))], axis=-1)
-        return np.argsort(rank, axis=-1, kind="stable")
+        order = np.argsort(rank, axis=-1, kind="stable")
+        order[np.isin(order, self.ordered)] = np.resize(
+            self.ordered, len(self.ordered) * (order.size // order.shape[-1])
+        )
+        return order
 
 
 @register("one_of")
@@ -193,10 +205,10 @@ class OneOf(Container):
         return (self.ops[self.pick],)
 
     def plan(self, spec: Spec) -> Spec:
-        first, *rest = (op.plan(spec) for op in self.ops)
-        if any(other != first for other in rest):
+        after = joined([op.plan(spec) for op in self.ops])
+        if after is None:
             raise RecipeError("one_of: the alternatives must agree in space, size and grid")
-        return first
+        return after
 
     def needs(self, spec: Spec, after: int) -> int:
         return up(max(op.needs(spec, after) for op in self.ops), self.multiple(spec))

@@ -12,6 +12,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 
 from degrade.recipe.errors import RecipeError, nearest
+from degrade.recipe.maps import Aux
 from degrade.recipe.operator import Model, load_operators
 from degrade.recipe.recipe import Plane, Recipe, Source
 
@@ -139,7 +140,7 @@ def _siblings(place: tuple[Any, ...], data: Any) -> list[str]:
     given: dict[str, Any] = cast("dict[str, Any]", node) if isinstance(node, dict) else {}
     if "op" in given:
         return ["op", *load_operators()[str(given["op"])].model_fields]
-    named = {"source": Source, "planes": Plane}.get(str(place[0]))
+    named = Aux if place[:2] == ("source", "aux") else {"source": Source, "planes": Plane}.get(str(place[0]))
     kinds = [named] if named else [k for k in _models(Model) if _tagged(k, given)]
     return [name for kind in kinds for name in kind.model_fields]
 

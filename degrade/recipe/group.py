@@ -24,6 +24,17 @@ class Group:
     frame: Frame
 
 
+def among(rows: Rows, these: Rows) -> Rows:
+    """Places in ``rows`` of those that are among ``these``, which are sorted.
+
+    >>> among(np.array([4, 1, 7]), np.array([1, 7])).tolist()
+    [1, 2]
+    """
+    if not len(these):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(these[np.searchsorted(these[:-1], rows)] == rows)
+
+
 def subset(group: Group, at: Rows) -> Group:
     """Some rows of a group, by place within it."""
     if len(at) == len(group.rows):

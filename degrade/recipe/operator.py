@@ -20,26 +20,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_valid
 from torch import Tensor
 
 from degrade.recipe.errors import RecipeError, find
-from degrade.recipe.frame import Frame, Grid, Sensor, Space
-from degrade.recipe.group import Group, Rows, agreeing, merge, subset
+from degrade.recipe.frame import Frame, Sensor, Space
+from degrade.recipe.group import Group, Rows, agreeing, among, merge, subset
 from degrade.recipe.key import Key
 from degrade.recipe.param import misplaced
 from degrade.recipe.prior import Choice, Prior, plain
+from degrade.recipe.spec import Spec
 from degrade.recipe.tree import leaves, mapped, put
 
 GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is known of a plane before any photo is opened."""
-
-    space: Space
-    channels: int
-    size: tuple[int, int] | None = None  #: height and width without margin [pixels]; None before the crop
-    grid: Grid = Grid()  #: from this plane's pixels to the crop's
-    oversample: int = 1  #: pixels, each way, that make one of the simulated sensor's
-    digital: bool = False  #: whether the data lie on the levels of an ADC
 
 
 class Model(BaseModel):
@@ -92,6 +81,10 @@ class Operator(Model):
         """Input margin [pixels] that leaves ``after`` valid pixels around the output."""
         pixels, multiple = self.reach
         return up(math.ceil(after * self.ratio(spec)) + pixels * spec.oversample, multiple)
+
+    def enters(self, spec: Spec, after: int) -> int:
+        """What it `needs`, or nothing where a patch is a picture of its own."""
+        return 0 if spec.whole else self.needs(spec, after)
 
     def multiple(self, spec: Spec) -> int:
         """What its input margin must be a multiple of [pixels]."""
@@ -216,14 +209,14 @@ class Split:
         at = group.rows if at is None else at
         done: list[Group] = []
         for rows, op in self.parts:
-            here = np.flatnonzero(np.isin(at, rows))
+            here = among(at, rows)
             if len(here):
                 done += op.over(subset(group, here), np.searchsorted(rows, at[here]))
         return merge(done)
 
     def take(self, rows: Rows) -> Split:
         """The stack of some of its rows."""
-        here = ((np.flatnonzero(np.isin(rows, r)), r, op) for r, op in self.parts)
+        here = ((among(rows, r), r, op) for r, op in self.parts)
         return Split(tuple((at, op.take(np.searchsorted(r, rows[at]))) for at, r, op in here if len(at)))
 
     def camera(self, sensor: Sensor) -> Sensor:

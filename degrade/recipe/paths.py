@@ -60,10 +60,13 @@ class Paths:
 
     def spec(self, path: Path) -> Spec:
         """Space, size and grid after a beginning of a path."""
-        spec = self.entry
-        for name in path:
-            spec = self.operators[name].plan(spec)
-        return spec
+        if path not in self._specs:
+            self._specs[path] = self.operators[path[-1]].plan(self.spec(path[:-1])) if path else self.entry
+        return self._specs[path]
+
+    @cached_property
+    def _specs(self) -> dict[Path, Spec]:
+        return {}
 
     def reference(self, name: str) -> str | None:
         """The plane whose signal an operator asks for."""
@@ -87,14 +90,17 @@ class Paths:
 
     def kept(self, plane: str) -> int:
         """Margin [pixels] that a plane's result keeps."""
-        return round(self.crop.margin / self.spec(self.planes[plane]).grid.scale[0]) if plane in self.keep else 0
+        spec = self.spec(self.planes[plane])
+        if plane in self.keep and spec.whole:
+            raise RecipeError(f"plane {plane!r}: its patches are pictures of their own, so there is no margin to keep")
+        return round(self.crop.margin / spec.grid.scale[0]) if plane in self.keep else 0
 
     def _add_margins(self, plane: str, need: dict[Path, int]) -> None:
         path = self.planes[plane]
         after = need[path] = max(need.get(path, 0), self.kept(plane))
         for i in range(len(path) - 1, len(self.before(plane)), -1):
             stem = path[:i]
-            enter = self.operators[path[i]].needs(self.spec(stem), after)
+            enter = self.operators[path[i]].enters(self.spec(stem), after)
             asked = self.reference(path[i])
             if asked is not None:
                 other = self.stem(asked, path[i])
@@ -161,11 +167,15 @@ class Paths:
 
     def _check_specs(self, plane: str) -> None:
         path, spec = self.planes[plane], self.entry
-        for name in path:
+        for i, name in enumerate(path):
             try:
-                spec = self.operators[name].plan(spec)
+                spec = self.spec(path[: i + 1])
             except RecipeError as wrong:
                 raise RecipeError(f"plane {plane!r}, operator {name!r}: {wrong}") from wrong
+        if spec.varying:
+            raise RecipeError(
+                f"plane {plane!r}: its rows end in sizes of their own; resize them to one `size:` at last"
+            )
 
     def _check_reference(self, plane: str, name: str) -> None:
         asked = self.reference(name)

@@ -10,21 +10,33 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from degrade.recipe import cameras, lens
+from degrade.recipe import cameras, lens, maps
 from degrade.recipe.columns import Columns
 from degrade.recipe.errors import RecipeError, find, nearest
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.key import Key
+from degrade.recipe.maps import Aux
 from degrade.recipe.operator import Model, Operator, Spec
 from degrade.recipe.patches import Patches
 from degrade.recipe.paths import Path, Paths
+
+if TYPE_CHECKING:
+    from degrade.recipe.transform import Transform
 
 
 class Source(Model):
@@ -41,6 +53,22 @@ class Source(Model):
     field: Literal["photo", "unknown"] = Field(
         default="photo", description="place in the image field: as in the photo, or drawn"
     )
+    aux: Mapping[str, Aux] = Field(
+        default_factory=dict[str, Aux],
+        description="maps read beside each photo: depth, normal, albedo, height, mask, label",
+    )
+
+    @field_validator("aux")
+    @classmethod
+    def _kinds(cls, aux: Mapping[str, Aux]) -> Mapping[str, Aux]:
+        for name in aux:
+            find(maps.kind(name), maps.KINDS, "kind of map")
+        return aux
+
+    @model_serializer(mode="wrap")
+    def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain = written(self)
+        return plain if self.aux else {n: v for n, v in plain.items() if n != "aux"}
 
 
 class Plane(Model):
@@ -133,6 +161,9 @@ class Recipe(Model):
             sensor = self.sensor(Sensor.make())
             for name in self.paths.behind:
                 self.operators[name].suits(sensor)
+        for name in dict.fromkeys(n for path in self.paths.planes.values() for n in path):
+            for read in maps.wanted(self.operators[name]):
+                find(read, self.source.aux, f"map (`source: {{aux: ...}}`) that {name} reads:")
         for name in self.stored:
             self._check_dtype(name)
         return self
@@ -262,6 +293,12 @@ class Recipe(Model):
         if name is None or (name == cameras.AUTO and model is None):
             return sensor
         return (cameras.of_model(model or "") if name == cameras.AUTO else cameras.Camera.named(name)).replaces(sensor)
+
+    def transform(self) -> Transform:
+        """The recipe as a function of a batch of pictures, for a training loop without a store."""
+        from degrade.recipe.transform import Transform
+
+        return Transform(self)
 
     def render(
         self, photo: Frame, name: str, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
@@ -76,8 +76,9 @@ class Rendering:
     def photo_stage(self, path: Path) -> Frame:
         """The whole photo after these operators before the crop; each is run once."""
         if path not in self._stages:
-            op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1])))
-            self._stages[path] = op.apply(self.photo_stage(path[:-1]))
+            before = self.photo_stage(path[:-1])
+            op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1]), before))
+            self._stages[path] = op.apply(before)
         return self._stages[path]
 
     def _drawn(self, name: str, photo: Frame) -> Drawn:
@@ -103,13 +104,20 @@ class Rendering:
     def field(self, at: Rows) -> Tensor:
         """(n, 2) place in the field of some present rows (y, x) [half diagonals]."""
         if self.recipe.source.field == "unknown":
-            # evenly over the disc of the image circle
-            radius, turn = (self.keys[at].at("field", n).unit() for n in ("radius", "turn"))
-            place = np.sqrt(radius)[:, None] * np.stack((np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)), axis=1)
-            return torch.from_numpy(place.astype(np.float32))
+            return anywhere(self.keys[at])
         crop = self.crop.take(at)
         photo = self.photo_stage(self.recipe.paths.before(next(iter(self.recipe.planes))))
         return crop.field(photo).cpu()
+
+    def cut(self, before: Path, at: Rows, margin: int) -> Frame:
+        """Some present rows after these operators before the crop, with ``margin`` photo pixels around each."""
+        frame = self.crop.take(at).cut(self.photo_stage(before), margin)
+        sensor = self.sensor.map(lambda t: t[torch.from_numpy(at).to(t.device)])
+        return replace(frame, sensor=sensor, field=self.field(at).to(frame.data.device))
+
+    def note(self, name: str, at: Rows, values: Tensor) -> None:
+        """Keeps what an operator records of some present rows."""
+        self.notes[name][at] = values.cpu().numpy()
 
     # -- blocks of rows -----------------------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ class Rendering:
     def block(self, at: Rows, planes: Sequence[str] | None = None) -> dict[str, Frame]:
         """Renders the present rows ``at`` (one of `blocks`) in the planes asked for."""
         with one_thread():
-            block = _Block(self, at)
+            block = Block(self, at)
             return {name: block.plane(name) for name in planes or self.recipe.stored}
 
     def frames(self, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None) -> dict[str, Frame]:
@@ -163,16 +171,41 @@ def _concatenated(frames: list[Frame], index: Tensor) -> Frame:
     )
 
 
-class _Block:
-    """The rows of one block: every beginning of a path is rendered once and kept."""
+def anywhere(keys: Key) -> Tensor:
+    """(n, 2) places in the field (y, x) [half diagonals], drawn evenly over the disc of the image circle."""
+    radius, turn = (keys.at("field", n).unit() for n in ("radius", "turn"))
+    place = np.sqrt(radius)[:, None] * np.stack((np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)), axis=1)
+    return torch.from_numpy(place.astype(np.float32))
 
-    def __init__(self, photo: Rendering, at: Rows) -> None:
-        self.photo, self.paths, self.at = photo, photo.recipe.paths, at
-        self.sensor = photo.sensor.map(lambda t: t[torch.from_numpy(at).to(t.device)])
-        self.crop = photo.crop.take(at)
+
+class Source(Protocol):
+    """What blocks are rendered from: a recipe's operators, drawn for rows, and the pixels where each row begins."""
+
+    recipe: Recipe
+    ops: dict[str, Drawn]
+
+    def cut(self, before: Path, at: Rows, margin: int) -> Frame:
+        """Some rows after these operators before the crop, with ``margin`` pixels around each."""
+        ...
+
+    def note(self, name: str, at: Rows, values: Tensor) -> None:
+        """Takes what an operator records of some rows."""
+        ...
+
+
+class Block:
+    """Some rows of a source: every beginning of a path is rendered once and kept."""
+
+    def __init__(self, source: Source, at: Rows) -> None:
+        self.source, self.paths, self.at = source, source.recipe.paths, at
         self.done: dict[Path, list[Group]] = {}
 
     def plane(self, name: str) -> Frame:
+        """The rows of one plane.
+
+        Raises:
+            RecipeError: if they end in different sizes.
+        """
         groups = self._with_margin(self.paths.planes[name], self.paths.kept(name))
         if len(groups) > 1:
             sizes = sorted({"x".join(map(str, g.frame.data.shape[1:])) for g in groups})
@@ -188,20 +221,18 @@ class _Block:
         return self.done[path]
 
     def _cut(self, path: Path) -> list[Group]:
-        frame = self.crop.cut(self.photo.photo_stage(path[:-1]), self.paths.margins[path])
-        frame = replace(frame, sensor=self.sensor, field=self.photo.field(self.at).to(frame.data.device))
-        return [Group(np.arange(len(self.at)), frame)]
+        return [Group(np.arange(len(self.at)), self.source.cut(path[:-1], self.at, self.paths.margins[path]))]
 
     def _step(self, path: Path) -> list[Group]:
         name, before = path[-1], path[:-1]
         spec, after = self.paths.spec(before), self.paths.margins[path]
-        enter = self.paths.operators[name].needs(spec, after)
+        enter = self.paths.operators[name].enters(spec, after)
         groups = self._with_margin(before, enter)
         asked = self.paths.reference(name)
         if asked is not None:
             theirs = self._with_margin(self.paths.stem(asked, name), enter)
             groups = [g for mine in groups for g in _with_reference(mine, theirs)]
-        groups = run(self.photo.ops[name], groups, np.arange(len(self.at)), self.at)
+        groups = run(self.source.ops[name], groups, np.arange(len(self.at)), self.at)
         ratio = self.paths.spec(path).grid.scale[0] / spec.grid.scale[0]
         return [self._noted(name, g) for g in _trimmed(groups, round(enter / ratio) - after)]
 
@@ -210,7 +241,7 @@ class _Block:
 
     def _noted(self, name: str, group: Group) -> Group:
         for note, values in group.frame.notes.items():
-            self.photo.notes[f"{name}.{note}"][self.at[group.rows]] = values.cpu().numpy()
+            self.source.note(f"{name}.{note}", self.at[group.rows], values)
         return Group(group.rows, replace(group.frame, notes={}, reference=None))
 
 

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.recipe.folders import sync_path
+
 BUILD = Path(".degrade", "build")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.ENOSYS)
@@ -45,15 +47,6 @@ def digest_file(path: Path, seen: Callable[[int], object] | None = None) -> str:
             if seen:
                 seen(n)
     return total.hexdigest()
-
-
-def sync_path(path: Path) -> None:
-    """Makes a file's content, or the names in a folder, last through a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

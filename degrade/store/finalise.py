@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import BUILD, StoreError, digest, explained, sync_path, write_file
+from degrade.recipe.folders import sync_path
+from degrade.store.disk import BUILD, StoreError, digest, explained, write_file
 from degrade.store.layout import Layout
 from degrade.store.metadata import (
     COLUMN_CHUNK,

@@ -19,6 +19,7 @@ from torch import Tensor
 from degrade.store.permute import Permutation
 
 if TYPE_CHECKING:
+    from degrade.store.concat import Concatenated
     from degrade.store.layout import PlaneLayout
     from degrade.store.read import PatchStore
 
@@ -47,7 +48,7 @@ class Loader:
 
     def __init__(
         self,
-        store: PatchStore,
+        store: PatchStore | Concatenated,
         rows: NDArray[np.int64],
         planes: tuple[str, ...],
         batch_size: int,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.store.concat import Concatenated
 from degrade.store.disk import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout
 from degrade.store.loader import Loader
@@ -115,6 +116,15 @@ class PatchStore:
         rows, gains, matrix = (self._whole(f"photo_{n}") for n in ("rows", "white_balance", "matrix"))
         keys, digests, reasons = (texts(f"photo_{n}") for n in ("key", "digest", "reason"))
         return Photos(keys, digests, reasons, rows, gains, matrix.reshape(-1, 3, 3))
+
+    @staticmethod
+    def concat(stores: Sequence[PatchStore]) -> Concatenated:
+        """Stores of equal planes read as one, rows one after the other.
+
+        Raises:
+            StoreError: if their planes differ.
+        """
+        return Concatenated(stores)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,156 @@
+"""Noise of developed pictures, in levels of 1/255: Gaussian, Poisson, speckle, and with correlated colours.
+
+It knows no camera: `sensor_noise` does. ``grey`` is the share of the variance that all channels have in common, 0 for
+colour noise and 1 for grey. Nothing is clipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from degrade.maths import display
+from degrade.maths.philox import normal_field
+from degrade.recipe.frame import Frame, Space
+from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.param import Param
+from degrade.recipe.prior import Seed
+
+Level = Annotated[float, Field(ge=0, le=255)]
+Grey = Annotated[float, Field(ge=0, le=1)]
+
+
+class DisplayNoise(Operator):
+    """Base: an addressed field on DISPLAY pictures."""
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.DISPLAY})
+
+    seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
+
+    def plan(self, spec: Spec) -> Spec:
+        return replace(super().plan(spec), digital=False)
+
+    def unit(self, frame: Frame, grey: Any) -> Tensor:
+        """(b, 3 or 1, h, w) normal numbers, of which ``grey`` is shared."""
+        share, seeds = column(grey, frame.data), rows_of(self.seed, frame)
+        where = frame.grid.start, frame.size
+        if bool((share == 0).all()):
+            return normal_field(seeds, 3, *where)
+        shared = normal_field(seeds, 1, *where, stream=1)
+        return shared if bool((share == 1).all()) else display.mixed(normal_field(seeds, 3, *where), shared, share)
+
+
+def rows_of(seed: Any, frame: Frame) -> Tensor:
+    """(b,) seed of each row."""
+    return torch.as_tensor(seed, dtype=torch.int64, device=frame.data.device).expand(len(frame)).contiguous()
+
+
+def more(frame: Frame, line: int, variance: Tensor) -> Tensor | None:
+    """The frame's noise with some variance more, of shot (0) or of read noise (1)."""
+    if frame.noise is None:
+        return None
+    noise = frame.noise.clone()
+    noise[:, line] += variance.reshape(-1, 1)
+    return noise
+
+
+@register("gaussian_noise")
+class GaussianNoise(DisplayNoise):
+    """White noise: ``y = x + sigma n / 255``.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> grey = Frame(torch.full((1, 3, 64, 64), 0.5), Space.DISPLAY, Sensor.make())
+    >>> noisy = GaussianNoise(sigma=10.0, seed=1).apply(grey)
+    >>> abs((noisy.data * 255).std().item() / 10 - 1) < 0.02
+    True
+    """
+
+    sigma: Param[Level] = Field(description="standard deviation [1/255]")
+    grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
+
+    def apply(self, frame: Frame) -> Frame:
+        sigma = column(self.sigma, frame.data) / 255
+        data = frame.data + sigma * self.unit(frame, self.grey)
+        return frame.with_data(data, noise=more(frame, 1, sigma.square()))
+
+
+@register("speckle_noise")
+class SpeckleNoise(DisplayNoise):
+    """Noise that grows with the signal: ``y = x (1 + sigma n / 255)``.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> black = Frame(torch.zeros(1, 3, 8, 8), Space.DISPLAY, Sensor.make())
+    >>> SpeckleNoise(sigma=10.0, seed=1).apply(black).data.abs().max().item()
+    0.0
+    """
+
+    sigma: Param[Level] = Field(description="standard deviation at white [1/255]")
+    grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
+
+    def apply(self, frame: Frame) -> Frame:
+        gain = 1 + column(self.sigma, frame.data) / 255 * self.unit(frame, self.grey)
+        return frame.with_data(frame.data * gain, noise=None)  # its variance is no line of the signal
+
+
+@register("poisson_noise")
+class PoissonNoise(DisplayNoise):
+    """Counts: ``y = x + scale (Poisson(levels x) / levels - x)``; grey noise is that of the luma.
+
+    Published chains set ``levels`` to the number of grey values found in a patch, rounded up to a power of 2; here it
+    is stated, 256, so that a patch's noise does not change with its crop.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> grey = Frame(torch.full((1, 3, 64, 64), 0.5), Space.DISPLAY, Sensor.make())
+    >>> noisy = PoissonNoise(scale=2.0, seed=1).apply(grey)
+    >>> expected = 2 * (0.5 / 256) ** 0.5
+    >>> abs(noisy.data.std().item() / expected - 1) < 0.02
+    True
+    """
+
+    scale: Param[Annotated[float, Field(ge=0, le=100)]] = Field(description="of the noise, 1 is that of the counts")
+    levels: Param[Annotated[float, Field(gt=0, le=65536)]] = Field(default=256.0, description="counts at white")
+    grey: Param[Grey] = Field(default=0.0, description="share of the variance that is the luma's, the same in all")
+
+    def apply(self, frame: Frame) -> Frame:
+        share, full = column(self.grey, frame.data), column(self.levels, frame.data)
+        scale, seeds = column(self.scale, frame.data), rows_of(self.seed, frame)
+
+        def residual(x: Tensor, stream: int) -> Tensor:
+            signal = x.clamp(0, 1)
+            unit = normal_field(seeds, x.shape[1], frame.grid.start, frame.size, stream=stream)
+            return display.poisson_of_normal(unit, signal * full) / full - signal
+
+        if bool((share == 0).all()):
+            noise = residual(frame.data, 0)
+        elif bool((share == 1).all()):
+            noise = residual(display.luma(frame.data), 1)
+        else:
+            noise = display.mixed(residual(frame.data, 0), residual(display.luma(frame.data), 1), share)
+        return frame.with_data(frame.data + scale * noise, noise=more(frame, 0, scale.square() / full))
+
+
+@register("correlated_noise")
+class CorrelatedNoise(DisplayNoise):
+    """White noise whose colours vary together, in a drawn way: ``y = x + sigma L n / 255``, ``L L^T`` the covariance.
+
+    The covariance is ``|U^T D U|`` of three uniform eigenvalues D and a drawn basis U; ``sigma`` is its upper limit.
+
+    Source: Zhang et al. 2021 (BSRGAN), 4.2.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> grey = Frame(torch.full((1, 3, 64, 64), 0.5), Space.DISPLAY, Sensor.make())
+    >>> 0 < (CorrelatedNoise(sigma=25.0, colours=3, seed=1).apply(grey).data * 255).std().item() < 25
+    True
+    """
+
+    sigma: Param[Level] = Field(description="standard deviation of the noisiest colour, at most [1/255]")
+    colours: Param[int] = Field(default=Seed(), description="seed of the covariance")
+
+    def apply(self, frame: Frame) -> Frame:
+        seeds = rows_of(self.seed, frame), rows_of(self.colours, frame)
+        unit = display.correlated(*seeds, frame.grid.start, frame.size)
+        return frame.with_data(frame.data + column(self.sigma, frame.data) / 255 * unit, noise=None)

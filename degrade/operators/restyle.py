@@ -1,0 +1,139 @@
+"""Style: an object in another colour, night, embroidery."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from degrade.maths import palette as few
+from degrade.maths import regions
+from degrade.maths.colour import SRGB_TO_XYZ, srgb_decode, srgb_encode
+from degrade.maths.edges import luminance
+from degrade.operators.style import Colour, Share, Whole, numbers, palette_of
+from degrade.recipe.frame import Frame, Space
+from degrade.recipe.operator import Operator, column, register
+from degrade.recipe.param import Param
+from degrade.recipe.prior import Seed, Uniform
+
+#: What rods make of a light of luminance 1: the colour of moonlit night, chromaticity (0.25, 0.25), as linear sRGB.
+NIGHT = tuple(
+    float(v) for v in np.linalg.inv(np.array(SRGB_TO_XYZ)) @ np.array([0.25 / 0.25, 1.0, (1 - 0.25 - 0.25) / 0.25])
+)
+
+
+@register("recolour")
+class Recolour(Whole):
+    """The brightest, or the most saturated, object in another hue: its colours turned about grey, luma kept.
+
+    The object is the largest connected area of the ``share`` of pixels with the most luma, or with the most chroma
+    ``max - min`` of HSV.
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> spot = torch.full((1, 3, 4, 4), 0.5); spot[0, 0, 1:3, 1:3] = 0.9
+    >>> turned = Recolour(which="saturated", share=0.25, turn=120.0).apply(Frame(spot, Space.DISPLAY, Sensor.make()))
+    >>> turned.data[0, :, 1, 1].argmax().item(), turned.data[0, :, 0, 0].tolist()
+    (1, [0.5, 0.5, 0.5])
+    """
+
+    which: Literal["bright", "saturated"] = Field(default="bright", description="what the object stands out by")
+    share: Param[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default=0.1, description="share of the pixels among which it is sought"
+    )
+    turn: Param[Annotated[float, Field(ge=-360, le=360)]] = Field(
+        default=Uniform(60.0, 300.0), description="turn of the hue, red to green to blue [degree]"
+    )
+
+    def apply(self, frame: Frame) -> Frame:
+        x = frame.data
+        worth = luminance(x)[:, 0] if self.which == "bright" else x.amax(1) - x.amin(1)
+        shares = numbers(self.share, frame).expand(len(x)).tolist()
+        masks = [regions.largest(w >= _least(w, share)) for w, share in zip(worth, shares, strict=True)]
+        angle = torch.deg2rad(column(self.turn, x))
+        side = (x.roll(1, 1) - x.roll(-1, 1)) / 3**0.5
+        turned = (x - x.mean(1, keepdim=True)) * torch.cos(angle) + side * torch.sin(angle)
+        turned = (turned + luminance(x) - luminance(turned)).clamp(0, 1)
+        return frame.with_data(torch.where(torch.stack(masks)[:, None], turned, x), noise=None)
+
+
+def _least(worth: Tensor, share: float) -> Tensor:
+    """The value that a share of the pixels reach."""
+    values = worth.flatten()
+    return values.kthvalue(max(1, len(values) - round(share * len(values)) + 1)).values
+
+
+@register("day_to_night")
+class DayToNight(Operator):
+    """Night from day: less light, seen partly by rods, which see no colour and give a bluish tone.
+
+    In linear light ``y = 2^stops ((1 - rods) x + rods V n)`` with the scotopic luminance of Larson, Rushmeier and
+    Piatko 1997, ``V ~ Y (1.33 (1 + (Y + Z) / X) - 1.68)`` scaled to V = Y at white, and the colour n of night of Jensen
+    et al. 2000, chromaticity (0.25, 0.25).
+
+    >>> from degrade import Frame, Sensor, Space
+    >>> day = Frame(torch.full((1, 3, 1, 1), 0.8), Space.DISPLAY, Sensor.make())
+    >>> r, g, b = DayToNight(stops=-3.0, rods=0.8).apply(day).data.flatten().tolist()
+    >>> r < g < b < 0.5
+    True
+    """
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.DISPLAY})
+
+    stops: Param[Annotated[float, Field(ge=-20, le=0)]] = Field(
+        default=Uniform(-5.0, -2.0), description="change of light [EV]"
+    )
+    rods: Param[Share] = Field(default=Uniform(0.4, 0.9), description="share that is seen by rods")
+
+    def apply(self, frame: Frame) -> Frame:
+        light = srgb_decode(frame.data.clamp(0, 1))
+        rows = torch.tensor(SRGB_TO_XYZ, dtype=light.dtype, device=light.device)
+        x, y, z = ((row[:, None, None] * light).sum(1, keepdim=True) for row in rows)
+        white = [sum(row) for row in SRGB_TO_XYZ]
+        even = 1.33 * (1 + (white[1] + white[2]) / white[0]) - 1.68
+        seen = y * (1.33 * (1 + (y + z) / x.clamp(min=1e-6)) - 1.68).clamp(0, 4 * even) / even
+        rods = column(self.rods, light)
+        night = torch.tensor(NIGHT, dtype=light.dtype, device=light.device)[:, None, None]
+        dark = torch.exp2(column(self.stops, light)) * ((1 - rods) * light + rods * seen * night)
+        return frame.with_data(srgb_encode(dark.clamp(0, 1)), noise=None)
+
+
+@register("threads")
+class Threads(Whole):
+    """Prepared for embroidery: few thread colours, no region too small to stitch, clear outlines.
+
+    The picture's colours by k-means in CIELAB, each as the nearest of the ``chart`` of threads where one is given;
+    regions of fewer than ``least`` pixels go to the nearest larger one; borders between regions are drawn in the
+    darkest colour used.
+
+    >>> from degrade import Frame, Key, Sensor, Space
+    >>> grey = Frame(torch.tensor([0.1, 0.1, 0.8, 0.8]).expand(1, 3, 4, 4), Space.DISPLAY, Sensor.make())
+    >>> sewn = Threads(colours=2, chart=[[0, 0, 0], [1, 0, 0], [1, 1, 1]], least=2, width=0)
+    >>> sewn.draw(Key(1).at("sew")).apply(grey).data[0, 1, 0].tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
+
+    colours: int = Field(default=12, description="thread colours, at most", ge=1, le=256)
+    chart: tuple[Colour, ...] = Field(default=(), description="threads there are [sRGB, 0 to 1]; any if empty")
+    least: int = Field(default=400, description="pixels of the smallest region", ge=1)
+    width: int = Field(default=2, description="thickness of outlines; 0 leaves them out [pixels]", ge=0, le=64)
+    seed: Param[int] = Field(default=Seed(), description="seed of k-means' starts")
+
+    def apply(self, frame: Frame) -> Frame:
+        seeds = np.broadcast_to(np.asarray(self.seed), len(frame)).tolist()
+        return frame.with_data(
+            torch.cat([self._sewn(x[None], s) for x, s in zip(frame.data, seeds, strict=True)]), noise=None
+        )
+
+    def _sewn(self, x: Tensor, seed: int) -> Tensor:
+        palette = palette_of(x[0], self.colours, seed, "lab")
+        if self.chart:
+            chart = torch.tensor(self.chart)
+            palette = torch.unique(chart[few.nearest(palette.T[None, :, :, None], chart, "lab")[0, :, 0].long()], dim=0)
+        palette = palette.to(x)
+        labels = regions.without_small(few.nearest(x, palette, "lab")[0], self.least)[None]
+        used = palette[labels.unique().long()]
+        darkest = used[luminance(used.T[None, :, :, None])[0, 0, :, 0].argmin()]
+        return torch.where(regions.outlines(labels, self.width) > 0, darkest[:, None, None], few.paint(labels, palette))

@@ -1,0 +1,113 @@
+"""Stores one after the other: those with equal planes read as one, such as patches and whole pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from degrade.store.disk import StoreError
+from degrade.store.loader import Loader
+
+if TYPE_CHECKING:
+    import torch
+
+    from degrade.store.layout import Layout, PlaneLayout
+    from degrade.store.read import PatchStore
+    from degrade.store.row import Row
+
+
+class Concatenated:
+    """Stores read as one; made by `PatchStore.concat`. Rows of each follow those of the one before, absent ones too.
+
+    Attributes:
+        stores: the stores.
+        first: number of each store's first row, and of all rows.
+        layout: that of the first store, for its planes.
+    """
+
+    def __init__(self, stores: Sequence[PatchStore]) -> None:
+        if not stores:
+            raise StoreError("there is nothing to join: give at least one store")
+        self.stores = tuple(stores)
+        self.layout: Layout = stores[0].layout
+        for other in self.stores[1:]:
+            if other.planes != self.planes:
+                raise StoreError(
+                    f"only stores of equal planes are joined: {self.stores[0].path} has {_said(self.planes)}; "
+                    f"{other.path} has {_said(other.planes)}"
+                )
+        self.first = np.cumsum([0, *(s.layout.rows for s in self.stores)])
+
+    def __len__(self) -> int:
+        """Rows present."""
+        return sum(map(len, self.stores))
+
+    @property
+    def planes(self) -> dict[str, PlaneLayout]:
+        """The planes by name."""
+        return self.stores[0].planes
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Numbers of the rows present, ascending."""
+        return np.concatenate([s.rows + a for s, a in zip(self.stores, self.first, strict=False)])
+
+    def row(self, index: int) -> Row:
+        """One row with its draws; it bears its number in its own store.
+
+        Raises:
+            IndexError: if it is outside the stores, or absent.
+        """
+        (store, rows, _), *_ = self._parts(self._inside(np.array([index])))
+        return store.row(int(rows[0]))
+
+    def loader(
+        self,
+        batch_size: int,
+        planes: Sequence[str] | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        shuffle: bool = True,
+        seed: int = 0,
+        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        drop_last: bool = False,
+        dn: bool = False,
+    ) -> Loader:
+        """Batches over all stores, mixed by one shuffle; arguments as `PatchStore.loader`."""
+        names = tuple(self.planes) if planes is None else tuple(self.layout.plane(p).name for p in planes)
+        index = self.rows if rows is None else self._inside(np.asarray(rows, np.int64))
+        for store, own, _ in self._parts(np.sort(index)):
+            store.loader(1, rows=own)  # says which rows are absent
+        return Loader(self, index, names, batch_size, device, shuffle, seed, drop_last, dn)
+
+    def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
+        for store, own, at in self._parts(rows):
+            store.gather(plane, own, out[at])
+
+    def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Black, and white minus black, of some rows ``(n,)``, ascending; None for a float plane."""
+        found = [store.levels(plane, own) for store, own, _ in self._parts(rows)]
+        known = [levels for levels in found if levels is not None]
+        return (np.concatenate([b for b, _ in known]), np.concatenate([s for _, s in known])) if known else None
+
+    def _parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[PatchStore, NDArray[np.int64], slice]]:
+        """Each store that ascending rows reach, their numbers in it, and where they stand among all."""
+        cuts = np.searchsorted(rows, self.first)
+        for store, begin, (a, b) in zip(self.stores, self.first, pairwise(cuts.tolist()), strict=False):
+            if b > a:
+                yield store, rows[a:b] - begin, slice(a, b)
+
+    def _inside(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        outside = rows[(rows < 0) | (rows >= self.first[-1])]
+        if len(outside):
+            raise IndexError(f"there is no row {outside[0]}: the stores have rows 0 to {self.first[-1] - 1}")
+        return rows
+
+
+def _said(planes: dict[str, PlaneLayout]) -> str:
+    return ", ".join(f"{p.name} {'x'.join(map(str, p.shape))} {p.dtype} {p.space}" for p in planes.values())
