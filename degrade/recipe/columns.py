@@ -75,14 +75,25 @@ class Columns:
             self.put(name, value.draw(own if value.own else key), where)
             return
         code = value.index(key)
-        self.put(name, code, where, tuple(_label(v) for v in value.values))
+        self.put(name, code, where, _labels(value.values))
         for k, alternative in enumerate(value.values):
             self._walk(alternative, key, own, name, where & (code == k))
 
 
+def _labels(values: tuple[Any, ...]) -> tuple[str, ...]:
+    """What alternatives are called: models by their `op` or `psf`; of equal names the later ones are numbered.
+
+    >>> _labels(("photo", "photo", 3))
+    ('photo', 'photo 2', '3')
+    """
+    names = [_label(v) for v in values]
+    counts = [names[: i + 1].count(n) for i, n in enumerate(names)]
+    return tuple(n if k == 1 else f"{n} {k}" for n, k in zip(names, counts, strict=True))
+
+
 def _label(value: Any) -> str:
     written = plain(value)
-    if isinstance(written, dict):
-        known = cast("dict[str, Any]", written)
-        return str(known.get("op") or next(iter(known.values())))
-    return str(written)
+    if not isinstance(written, dict):
+        return str(written)
+    known = cast("dict[str, Any]", written)
+    return known.get("op") or next(str(v) for v in (*known.values(), known) if isinstance(v, str) or v is known)
