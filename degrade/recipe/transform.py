@@ -1,0 +1,177 @@
+"""Transform: a recipe as a function of a batch of pictures, inside a training loop; no file, no store.
+
+To the recipe each picture is a photo of its own: the operators before the crop run on it, the crop takes its middle,
+the rest goes as in rendering, on one thread of a CPU or on the pictures' own device, here on all rows at once.
+Row i of step s has the address ``Key(seed).at(s, i)``, so a step repeats whatever came before it.
+
+Gradients reach the pictures through every operator that is a formula of them. Roundings (levels, JPEG, counts) pass
+them straight through, as in Bengio et al. 2013; what the libraries of other codecs do has no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from degrade.recipe.compose import run
+from degrade.recipe.errors import PhotoError, RecipeError, find
+from degrade.recipe.frame import Frame, Grid, Sensor
+from degrade.recipe.group import Group, Rows
+from degrade.recipe.key import Key
+from degrade.recipe.render import Block, anywhere, one_thread
+
+if TYPE_CHECKING:
+    from degrade.recipe.paths import Path
+    from degrade.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A recipe that takes batches of pictures.
+
+    >>> from degrade import Recipe
+    >>> pairs = Recipe.load("residual-maps").transform()
+    >>> pairs.size
+    (192, 192)
+    >>> batch = pairs(torch.full((2, 3, 192, 192), 0.1), step=5)
+    >>> {name: tuple(plane.shape) for name, plane in batch.items()}["noise_blur"]
+    (2, 4, 64, 64)
+    """
+
+    recipe: Recipe
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures: patch, the crop's margin, what operators before it leave invalid."""
+        spec = self.recipe.paths.spec(self.recipe.paths.before(next(iter(self.recipe.planes))))
+        side = self.recipe.crop.side + 2 * _edge(self.recipe)
+        y, x = spec.grid.scale
+        return math.ceil(side * y), math.ceil(side * x)
+
+    def __call__(
+        self, pictures: Tensor | Frame, step: int | str, planes: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The planes of a batch.
+
+        Args:
+            pictures: (b, c, *size) float32 in the source's space, 0 black and 1 white; or a Frame of them that also
+                knows the camera, maps, or the place in the field. A place that is not known is drawn.
+            step: address of the batch: the same step gives the same draws, another one others. With a photo's key in
+                its place rows are drawn as `Recipe.render` draws those of that photo, other than ``per: photo``.
+            planes: which planes; the stored ones by default.
+
+        Returns:
+            (b, c, h, w) by plane, on the device of the pictures.
+
+        Raises:
+            PhotoError: if the pictures have another shape, number type or space, or lack a map that the recipe reads.
+            RecipeError: if there is no such plane, or an operator cannot work on many pictures at once.
+        """
+        return {name: frame.data for name, frame in self.frames(pictures, step, planes).items()}
+
+    def frames(
+        self, pictures: Tensor | Frame, step: int | str, planes: Sequence[str] | None = None
+    ) -> dict[str, Frame]:
+        """The planes with their cameras, noise and maps; all else as when called."""
+        for name in planes or ():
+            find(name, self.recipe.planes, "plane")
+        frame = self._checked(pictures)
+        keys = Key(self.recipe.seed).at(step, _rows(frame))
+        with one_thread():
+            block = Block(_Batch(self.recipe, frame, keys), _rows(frame))
+            return {name: block.plane(name) for name in planes or self.recipe.stored}
+
+    def _checked(self, pictures: Tensor | Frame) -> Frame:
+        source = self.recipe.source
+        iso = float("nan") if source.iso is None else source.iso
+        frame = pictures if isinstance(pictures, Frame) else Frame(pictures, source.space, Sensor.make(iso=iso))
+        if frame.space is not source.space:
+            raise PhotoError(f"the recipe reads {source.space.value}, the pictures came as {frame.space.value}")
+        shape, want = tuple(frame.data.shape), (source.space.channels, *self.size)
+        if len(shape) != 4 or shape[1:] != want or not shape[0]:
+            raise PhotoError(f"the recipe takes pictures (b, {', '.join(map(str, want))}), got {shape}")
+        if frame.data.dtype != torch.float32:
+            raise PhotoError(f"pictures are float32, 0 black and 1 white, got {frame.data.dtype}")
+        missing = [name for name in source.aux if name not in frame.aux]
+        if missing:
+            raise PhotoError(f"the recipe reads {', '.join(missing)} beside each picture: give a Frame with that aux")
+        return frame
+
+
+class _Batch:
+    """Pictures with the operators drawn for each: where a block of them begins."""
+
+    def __init__(self, recipe: Recipe, frame: Frame, keys: Key) -> None:
+        self.recipe, self.keys = recipe, keys
+
+        def rows(t: Tensor) -> Tensor:
+            return t.to(frame.data.device).expand(len(frame), *t.shape[1:])
+
+        place = rows(frame.field)
+        if recipe.source.field == "unknown" or bool(place.isnan().any()):
+            drawn = anywhere(keys).to(place.device)
+            place = drawn if recipe.source.field == "unknown" else torch.where(place.isnan(), drawn, place)
+        self._stages: dict[Path, Frame] = {
+            (): replace(
+                frame,
+                sensor=recipe.sensor(frame.sensor, frame.model).map(rows),
+                origin=rows(frame.origin),
+                field=place,
+                noise=None if frame.noise is None else rows(frame.noise),
+            )
+        }
+        self.ops = {n: recipe.operators[n].draw(keys.at(n)) for n in recipe.paths.behind}
+        # cameras are a few numbers a row, and are changed on the CPU
+        self.sensor = self._stage(recipe.paths.before(next(iter(recipe.planes)))).sensor.map(Tensor.cpu)
+        for op in self.ops.values():
+            self.sensor = op.camera(self.sensor)
+        self.sensor = self.sensor.map(rows)
+
+    def _stage(self, path: Path) -> Frame:
+        """The pictures after these operators before the crop; each is run once."""
+        if path not in self._stages:
+            before, name = self._stage(path[:-1]), path[-1]
+            at = _rows(before)
+            try:
+                (after,) = run(self.recipe.operators[name].draw(self.keys.at(name)), [Group(at, before)], at, at)
+            except RecipeError as wrong:
+                raise RecipeError(f"operator {name!r} before the crop, on a batch: {wrong}") from wrong
+            self._stages[path] = after.frame
+        return self._stages[path]
+
+    def cut(self, before: Path, at: Rows, margin: int) -> Frame:
+        """The middle of the pictures; they are all of one block, ``at``."""
+        stage, crop = self._stage(before), self.recipe.crop
+        skip = _edge(self.recipe) - margin
+        end = skip + crop.side + 2 * margin
+
+        def inner(t: Tensor) -> Tensor:
+            return t[..., skip:end, skip:end].contiguous()
+
+        return replace(
+            stage,
+            data=inner(stage.data),
+            sensor=self.sensor,
+            grid=Grid().scaled(1 / crop.oversample).moved(-margin, -margin),
+            aux={k: inner(v) for k, v in stage.aux.items()},
+            oversample=crop.oversample,
+            notes={},
+        )
+
+    def note(self, name: str, at: Rows, values: Tensor) -> None:
+        """Nothing is kept: a training loop has no record."""
+
+
+def _edge(recipe: Recipe) -> int:
+    """Pixels around the patch in what enters the crop."""
+    return recipe.crop.margin * recipe.crop.oversample + recipe.paths.border
+
+
+def _rows(frame: Frame) -> Rows:
+    return np.arange(len(frame))
