@@ -1,4 +1,4 @@
-"""Commands that measure a camera from its own files."""
+"""Commands that measure a camera, or a lens, from its own pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from degrade.cli.app import app, say
 
-calibrate = typer.Typer(no_args_is_help=True, help="Measure a camera from its own files.")
+calibrate = typer.Typer(no_args_is_help=True, help="Measure a camera, or a lens, from its own pictures.")
 app.add_typer(calibrate, name="calibrate")
 
 
