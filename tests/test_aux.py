@@ -148,7 +148,7 @@ def test_downsampling_respects_each_kind() -> None:
 
 def test_a_source_without_maps_is_written_as_ever() -> None:
     assert "aux" not in Source().model_dump()
-    assert Source(aux={"depth": {"file": "x.npy"}}).model_dump()["aux"]["depth"]["scale"] == 1.0  # type: ignore[dict-item]
+    assert Source(aux={"depth": {"file": "x.npy"}}).model_dump()["aux"]["depth"]["scale"] == 1.0
 
 
 def test_the_hash_covers_where_maps_lie() -> None:

@@ -20,7 +20,7 @@ from degrade import Frame, Operator, Recipe, RecipeError, Space, register
 from degrade.cli import app
 from degrade.look.check import Check, Figure, PlaneCheck, check
 from degrade.look.check_picture import report
-from degrade.look.said import rounded
+from degrade.look.rules import rounded
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import PsfBlur

@@ -23,7 +23,7 @@ from tests import strategies
 def test_a_reflected_border_and_a_window_are_scipys() -> None:
     frame = strategies.frame(Space.DISPLAY, 2, (20, 9), margin=0)
     kernel = {"psf": "anisotropic_gaussian", "sigma_x": 3.0, "sigma_y": 1.0, "rotation": 30.0, "point": True}
-    op = PsfBlur(kernels=(kernel,), radius=10, window=3, border="reflect")  # pyright: ignore[reportArgumentType]
+    op = PsfBlur(kernels=(kernel,), radius=10, window=3, border="reflect")
     y, x = np.mgrid[-3:4, -3:4]
     c, s = math.cos(math.pi / 6), math.sin(math.pi / 6)
     weight = np.exp(-0.5 * (((c * x + s * y) / 3) ** 2 + (c * y - s * x) ** 2))
@@ -41,7 +41,7 @@ def test_the_sinc_is_the_published_one() -> None:
     r[6, 6] = 1
     wanted = cutoff * special.j1(cutoff * r) / (2 * np.pi * r)
     wanted[6, 6] = cutoff**2 / (4 * np.pi)
-    kernel = PsfBlur(kernels=({"psf": "sinc", "cutoff": cutoff},), radius=10, window=side // 2)  # pyright: ignore[reportArgumentType]
+    kernel = PsfBlur(kernels=({"psf": "sinc", "cutoff": cutoff},), radius=10, window=side // 2)
     got = kernel.kernel(Sensor.make())
     assert got is not None
     np.testing.assert_allclose(got[0, 0, 4:17, 4:17], wanted / wanted.sum(), atol=1e-6)
@@ -50,7 +50,7 @@ def test_the_sinc_is_the_published_one() -> None:
 
 def test_a_window_wider_than_its_radius_is_refused() -> None:
     with pytest.raises(ValidationError, match="a window of 12 pixels is wider than the radius of 10"):
-        PsfBlur(kernels=({"psf": "sinc", "cutoff": 2.0},), radius=10, window=Integer(3, 12))  # pyright: ignore[reportArgumentType]
+        PsfBlur(kernels=({"psf": "sinc", "cutoff": 2.0},), radius=10, window=Integer(3, 12))
 
 
 def test_unsharp_masking_is_the_published_one() -> None:

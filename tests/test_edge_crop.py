@@ -24,13 +24,13 @@ def photo(mask: torch.Tensor, clipped: torch.Tensor | None = None) -> Frame:
 
 def places(frame: Frame, **fields: object) -> np.ndarray:
     drawn = EdgeCrop.model_validate({"size": 50, "margin": 0, "per_photo": MANY, **fields}).draw(KEYS, frame)
-    return np.stack((drawn.top, drawn.left), axis=1)  # type: ignore[union-attr]
+    return np.stack((drawn.top, drawn.left), axis=1)
 
 
 def first(frame: Frame) -> np.ndarray:
     """The rectangles drawn first, which a crop without preference takes."""
     drawn = Crop(size=50, margin=0, per_photo=MANY).draw(KEYS, replace(frame, aux={}))
-    return np.stack((drawn.top, drawn.left), axis=1)  # type: ignore[union-attr]
+    return np.stack((drawn.top, drawn.left), axis=1)
 
 
 @pytest.mark.parametrize(("edges", "taken"), [(1.0, 0.7), (0.0, 0.4)])
@@ -84,7 +84,7 @@ def test_a_place_has_an_address() -> None:
     mask = torch.from_numpy(np.random.default_rng(0).random((1, 1, 200, 300)) < 0.05).float()
     every = places(photo(mask))
     few = EdgeCrop(size=50, margin=0, per_photo=MANY).draw(KEYS[np.array([17, 4000])], photo(mask))
-    assert few.top.tolist() == every[[17, 4000], 0].tolist()  # type: ignore[union-attr]
+    assert few.top.tolist() == every[[17, 4000], 0].tolist()
 
 
 def test_sixty_megapixels() -> None:
@@ -96,4 +96,4 @@ def test_sixty_megapixels() -> None:
 
 def first_of(mask: torch.Tensor, size: int) -> np.ndarray:
     drawn = Crop(size=size, margin=0, per_photo=MANY).draw(KEYS, replace(photo(mask), aux={}))
-    return np.stack((drawn.top, drawn.left), axis=1)  # type: ignore[union-attr]
+    return np.stack((drawn.top, drawn.left), axis=1)

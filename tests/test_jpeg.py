@@ -82,7 +82,7 @@ def test_levels_are_whole_and_within_range() -> None:
 def test_tables_are_those_in_the_file(quality: int) -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
-    found = Image.open(file).quantization  # type: ignore[attr-defined]
+    found = Image.open(file).quantization
     for k, table in enumerate(tables(quality)):
         assert sorted(table.flatten().tolist()) == sorted(found[k])
 

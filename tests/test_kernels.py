@@ -44,7 +44,7 @@ def named(kernel: dict[str, Any]) -> str:
 
 
 def blur(kernel: dict[str, Any], radius: int = RADIUS) -> PsfBlur:
-    return PsfBlur(kernels=[kernel], radius=radius)  # pyright: ignore[reportArgumentType]
+    return PsfBlur(kernels=[kernel], radius=radius)
 
 
 @pytest.mark.parametrize("radius", [12, 40])

@@ -42,7 +42,7 @@ def test_type_matters() -> None:
 @pytest.mark.parametrize("part", [True, 1.0, None, np.array([True]), np.array([1.5]), b"a"])
 def test_what_is_no_address_is_refused(part: object) -> None:
     with pytest.raises(TypeError, match=r"whole number"):
-        Key(0).at(part)  # pyright: ignore[reportArgumentType]
+        Key(0).at(part)
 
 
 @given(keys, st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20), parts)

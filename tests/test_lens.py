@@ -244,7 +244,7 @@ def test_states_are_drawn_and_recorded(file: Path) -> None:
     assert op.model_dump()["kernels"][0]["state"] == {"integer": [0, 1]}
     many = op.draw(Key(1).at(np.arange(64)))
     assert isinstance(many, PsfBlur)
-    assert set(np.asarray(many.kernels[0].state)) == {0, 1}  # pyright: ignore[reportAttributeAccessIssue]
+    assert set(np.asarray(many.kernels[0].state)) == {0, 1}
     for state, found in (({"f_number": [2, 3]}, 0), ({"f_number": 4, "focal_length": 50}, 1), (1, 1)):
         assert blur(file, state=state).model_dump()["kernels"][0]["state"] == found
     assert blur(file, state={"focal_length": [24, 70]}).model_dump()["kernels"][0]["state"] == {"choice": [0, 1]}

@@ -61,13 +61,13 @@ def test_a_highlight_of_one_pixel_has_no_dark_ring(camera: str) -> None:
 def test_a_highlight_finer_than_a_pixel_has_none_either() -> None:
     frame = Frame(torch.zeros(1, 3, 124, 124), Space.LINEAR, Sensor.make(pitch=4.0), oversample=2)
     frame.data[..., 61, 62] = 400.0
-    blurred = PsfBlur(kernels=LAMPS["kernels"]).apply(frame)  # pyright: ignore[reportArgumentType]
+    blurred = PsfBlur(kernels=LAMPS["kernels"]).apply(frame)
     assert torch.nn.functional.avg_pool2d(blurred.data, 2).min() > -1e-6 * 400
     assert blurred.data.sum().item() == pytest.approx(1200, rel=1e-5)
 
 
 def test_it_keeps_the_transfer_function_of_the_lens() -> None:
-    op = PsfBlur(kernels=[{"psf": "airy", "f_number": 4.0}], radius=40)  # pyright: ignore[reportArgumentType]
+    op = PsfBlur(kernels=[{"psf": "airy", "f_number": 4.0}], radius=40)
     sensor = Sensor.make(pitch=4.0)
     kernel, index, _ = op.psf(sensor, oversample=2)
     size = 960
@@ -99,7 +99,7 @@ def test_it_keeps_the_transfer_function_of_the_lens() -> None:
 )
 def test_lengths_count_pixels_of_the_sensor(kernel: dict[str, Any]) -> None:
     """At low frequencies, where sampling matters little, the finer kernel has the same transfer function."""
-    op = PsfBlur(kernels=[kernel], radius=20)  # pyright: ignore[reportArgumentType]
+    op = PsfBlur(kernels=[kernel], radius=20)
     sensor = Sensor.make(pitch=4.0)
     waves = torch.fft.fftfreq(128)[:, None], torch.fft.fftfreq(128)[None]
     low = torch.hypot(*waves) < 0.08

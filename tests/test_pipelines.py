@@ -10,6 +10,9 @@ import imagecodecs
 import numpy as np
 import photos
 import pytest
+import test_defocus
+import test_fog
+import test_relight
 import torch
 from PIL import Image
 from scipy import stats
@@ -168,19 +171,19 @@ def stylise_whole() -> Recipe:
 #: The twins of this file, and the files of the others.
 TWINS: dict[str, Callable[[], Recipe]] = {
     "deblur": deblur,
+    "defocus": test_defocus.pipeline,
     "denoise": denoise,
     "face_sr": face_sr,
+    "fog": test_fog.pipeline,
     "gradient_sr": gradient_sr,
     "perception_sr": perception_sr,
+    "relight": test_relight.pipeline,
     "stylise": stylise,
     "stylise_whole": stylise_whole,
 }
 ELSEWHERE = {
     "bsrgan": "test_classical",
-    "defocus": "test_defocus",
-    "fog": "test_fog",
     "real_esrgan": "test_classical",
-    "relight": "test_relight",
     "residual_maps": "test_recipe",
     "unprocess": "test_develop",
 }

@@ -25,7 +25,7 @@ def test_area_is_the_mean_of_each_square(seed: int, factor: int, h: int, w: int)
 @pytest.mark.parametrize("factor", [0, -1, 1.5, True])
 def test_factors_that_are_no_counts_are_refused(factor: float) -> None:
     with pytest.raises(ValueError, match="whole number from 1 up"):
-        area(torch.zeros(1, 1, 4, 4), factor)  # pyright: ignore[reportArgumentType]
+        area(torch.zeros(1, 1, 4, 4), factor)
 
 
 def test_a_picture_smaller_than_a_square_is_refused() -> None:

@@ -238,4 +238,4 @@ def test_dropping_the_darkest_keeps_shadows_out() -> None:
 )
 def test_what_cannot_be_is_told(go: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        go()  # type: ignore[operator]
+        go()

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from degrade.maths.psf import airy_transfer, gaussian_transfer, kernel_from_transfer
-from degrade.maths.slanted_edge import Edge, radial_kernel, slanted_edge
+from degrade.maths.psf import airy_transfer, gaussian_transfer, kernel_from_transfer, radial_kernel
+from degrade.maths.slanted_edge import Edge, slanted_edge
 
 CUT = 4 / (0.54 * 8)  # f/8, 0.54 um, 4 um [cycles a pixel]
 

@@ -265,7 +265,7 @@ def test_pictures_of_another_kind_are_refused() -> None:
     with pytest.raises(RecipeError, match="did you mean 'soft'"):
         pairs(x, 0, ["sotf"])
     with pytest.raises(TypeError, match="text or a whole number, got float"):
-        pairs(x, 0.5)  # pyright: ignore[reportArgumentType]
+        pairs(x, 0.5)
 
 
 def test_what_must_look_at_each_whole_picture_is_refused() -> None:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from degrade.look.probe import LEVELS, Greys, Spread, edges, greys, neutral
-from degrade.look.said import Array
+from degrade.look.rules import Array
 from degrade.recipe import cameras
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Space

@@ -15,7 +15,7 @@ from degrade.look.check import NORMAL, Check, Figure, PlaneCheck, named
 from degrade.look.paper import INK, PAPER, RULE, SOFT, Colour, Text, assembled, save
 from degrade.look.plot import CHANNELS, GREEN, RED, Axis, Panel
 from degrade.look.probe import Spread
-from degrade.look.said import Array
+from degrade.look.rules import Array
 
 MARGIN, GAP, GUTTER, SIDE = 28, 34, 54, 100
 TEXT, WIDTH, CURVE, RESIDUAL, BETWEEN, TICKS = 376, 390, 230, 84, 12, 20

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degrade.look.said import Array, Said, State
+from degrade.look.rules import Array, State
+from degrade.look.said import Said
 from degrade.maths.bayer import SITES
 from degrade.maths.slanted_edge import Edge, slanted_edge
 from degrade.operators.readout import BadPixels

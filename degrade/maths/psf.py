@@ -143,6 +143,30 @@ def windowed(kernel: Tensor, lost: Tensor, window: Tensor) -> tuple[Tensor, Tens
     return (kernel / kept[:, None, None]).float(), (1 - (1 - lost) * kept).float()
 
 
+def radial_kernel(frequency: Tensor, mtf: Tensor, radius: int) -> tuple[Tensor, float]:
+    """The PSF that has this MTF in every direction and no phase: circularly symmetric, an assumption.
+
+    Args:
+        frequency, mtf: (n,) rising from 0 to at least 0.7071 [cycles a pixel].
+        radius: of the kernel [pixels].
+
+    Returns:
+        (k, k) float32 kernel of side 2 radius + 1 and sum 1, and what it lost by being cut [fraction].
+
+    >>> f = torch.arange(257) / 256
+    >>> radial_kernel(f, torch.exp(-2 * (math.pi * f) ** 2), 4)[0][4, 3:6]       # a Gaussian of 1 pixel, cut at Nyquist
+    tensor([0.0967, 0.1587, 0.0967])
+    """
+    size = grid_size(radius)
+    fy, fx = frequencies((size, size))
+    f = torch.hypot(fy, fx)
+    step = float(frequency[1] - frequency[0])
+    i = (f / step).floor().long().clamp(max=len(mtf) - 2)
+    part = f / step - i
+    kernel, lost = kernel_from_transfer(mtf.double()[i] * (1 - part) + mtf.double()[i + 1] * part, radius)
+    return kernel, float(lost)
+
+
 def lifted(kernel: Tensor, oversample: int) -> Tensor:
     """A kernel that gives no photosite of ``oversample`` x ``oversample`` pixels less than none of another one's light.
 

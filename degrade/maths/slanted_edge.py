@@ -23,9 +23,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from degrade.maths.fourier import frequencies
-from degrade.maths.psf import grid_size, kernel_from_transfer
-
 _REACH = 64.0  # half width of the window [pixels], where the samples reach as far
 _LEAST = 6.0  # narrower than this on a side is no measurement [pixels]
 _CONTRAST = 8.0  # least contrast, in standard deviations of the noise
@@ -99,30 +96,6 @@ def slanted_edge(y: Tensor, x: Tensor, value: Tensor, *, bins: int = 4) -> Edge:
         if abs(float(step[1])) * span + abs(float(step[2])) * span**2 < 1e-4:
             break
     return _found(spline, noise, upright, t0)
-
-
-def radial_kernel(frequency: Tensor, mtf: Tensor, radius: int) -> tuple[Tensor, float]:
-    """The PSF that has this MTF in every direction and no phase: circularly symmetric, an assumption.
-
-    Args:
-        frequency, mtf: (n,) rising from 0 to at least 0.7071 [cycles a pixel].
-        radius: of the kernel [pixels].
-
-    Returns:
-        (k, k) float32 kernel of side 2 radius + 1 and sum 1, and what it lost by being cut [fraction].
-
-    >>> f = torch.arange(257) / 256
-    >>> radial_kernel(f, torch.exp(-2 * (math.pi * f) ** 2), 4)[0][4, 3:6]       # a Gaussian of 1 pixel, cut at Nyquist
-    tensor([0.0967, 0.1587, 0.0967])
-    """
-    size = grid_size(radius)
-    fy, fx = frequencies((size, size))
-    f = torch.hypot(fy, fx)
-    step = float(frequency[1] - frequency[0])
-    i = (f / step).floor().long().clamp(max=len(mtf) - 2)
-    part = f / step - i
-    kernel, lost = kernel_from_transfer(mtf.double()[i] * (1 - part) + mtf.double()[i + 1] * part, radius)
-    return kernel, float(lost)
 
 
 class _Spline:

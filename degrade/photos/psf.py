@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from degrade.maths import bayer
-from degrade.maths.slanted_edge import Edge, radial_kernel, slanted_edge
+from degrade.maths.psf import radial_kernel
+from degrade.maths.slanted_edge import Edge, slanted_edge
 from degrade.maths.target import Fit, centroid, misregistration, moved, psf_from_target
 from degrade.photos.folder import RAW_EXTENSIONS
 from degrade.photos.read import read_photo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.store.disk import StoreError
-from degrade.store.loader import Loader
+from degrade.store.loader import Loadable
 
 if TYPE_CHECKING:
-    import torch
-
     from degrade.store.layout import Layout, PlaneLayout
     from degrade.store.read import PatchStore
     from degrade.store.row import Row
 
 
-class Concatenated:
+class Concatenated(Loadable):
     """Stores read as one; made by `PatchStore.concat`. Rows of each follow those of the one before, absent ones too.
 
     Attributes:
@@ -51,7 +50,7 @@ class Concatenated:
         """The planes by name."""
         return self.stores[0].planes
 
-    @property
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
         """Numbers of the rows present, ascending."""
         return np.concatenate([s.rows + a for s, a in zip(self.stores, self.first, strict=False)])
@@ -65,32 +64,16 @@ class Concatenated:
         (store, rows, _), *_ = self._parts(self._inside(np.array([index])))
         return store.row(int(rows[0]))
 
-    def loader(
-        self,
-        batch_size: int,
-        planes: Sequence[str] | None = None,
-        *,
-        device: str | torch.device = "cpu",
-        shuffle: bool = True,
-        seed: int = 0,
-        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
-        drop_last: bool = False,
-        dn: bool = False,
-    ) -> Loader:
-        """Batches over all stores, mixed by one shuffle; arguments as `PatchStore.loader`."""
-        names = tuple(self.planes) if planes is None else tuple(self.layout.plane(p).name for p in planes)
-        index = self.rows if rows is None else self._inside(np.asarray(rows, np.int64))
-        for store, own, _ in self._parts(np.sort(index)):
-            store.loader(1, rows=own)  # says which rows are absent
-        return Loader(self, index, names, batch_size, device, shuffle, seed, drop_last, dn)
+    def checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        for store, own, _ in self._parts(np.sort(self._inside(rows))):
+            store.checked(own)
+        return rows
 
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
         for store, own, at in self._parts(rows):
             store.gather(plane, own, out[at])
 
     def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Black, and white minus black, of some rows ``(n,)``, ascending; None for a float plane."""
         found = [store.levels(plane, own) for store, own, _ in self._parts(rows)]
         known = [levels for levels in found if levels is not None]
         return (np.concatenate([b for b, _ in known]), np.concatenate([s for _, s in known])) if known else None

@@ -8,8 +8,9 @@ to again: fresh tensors measure no slower than a pool of buffers, as the allocat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,9 +20,7 @@ from torch import Tensor
 from degrade.store.permute import Permutation
 
 if TYPE_CHECKING:
-    from degrade.store.concat import Concatenated
-    from degrade.store.layout import PlaneLayout
-    from degrade.store.read import PatchStore
+    from degrade.store.layout import Layout, PlaneLayout
 
 _BLOCK = 16384  #: positions of the order worked out at a time
 
@@ -48,7 +47,7 @@ class Loader:
 
     def __init__(
         self,
-        store: PatchStore | Concatenated,
+        store: Loadable,
         rows: NDArray[np.int64],
         planes: tuple[str, ...],
         batch_size: int,
@@ -158,3 +157,62 @@ class _Gather:
         if shape not in self.words or self.words[shape].dtype != kind:
             self.words[shape] = torch.empty(shape, dtype=kind)
         return self.words[shape]
+
+
+class Loadable:
+    """Base of what a loader reads: rows of planes, by number."""
+
+    layout: Layout
+
+    @property
+    def planes(self) -> dict[str, PlaneLayout]:
+        """The planes by name."""
+        raise NotImplementedError
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Numbers of the rows present, ascending."""
+        raise NotImplementedError
+
+    def checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``rows``.
+
+        Raises:
+            IndexError: if one of them is outside, or absent.
+        """
+        raise NotImplementedError
+
+    def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
+        raise NotImplementedError
+
+    def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Black, and white minus black, of some rows ``(n,)``, ascending; None for a float plane."""
+        raise NotImplementedError
+
+    def loader(
+        self,
+        batch_size: int,
+        planes: Sequence[str] | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        shuffle: bool = True,
+        seed: int = 0,
+        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        drop_last: bool = False,
+        dn: bool = False,
+    ) -> Loader:
+        """Batches of tensors, see `Loader`.
+
+        Args:
+            batch_size: rows a batch.
+            planes: names; all planes if not given.
+            device: where the tensors go.
+            shuffle: another full random order each epoch, from ``seed``; else ascending.
+            rows: only these rows, for instance ``store.rows[:1000]``.
+            drop_last: leave out a last batch that is not full.
+            dn: raw numbers instead of normalised float32.
+        """
+        index = self.rows if rows is None else self.checked(np.asarray(rows, np.int64))
+        names = tuple(self.planes) if planes is None else tuple(self.layout.plane(p).name for p in planes)
+        return Loader(self, index, names, batch_size, device, shuffle, seed, drop_last, dn)

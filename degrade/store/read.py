@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from degrade.store.concat import Concatenated
 from degrade.store.disk import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout
-from degrade.store.loader import Loader
+from degrade.store.loader import Loadable
 from degrade.store.record import MANIFEST, done_shards, read_manifest
 from degrade.store.row import Lazy, Photos, Row
 from degrade.store.shard import map_shard, plain_rows, shard_key
@@ -31,7 +31,6 @@ from degrade.store.write import read_layout
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
     from degrade.recipe.recipe import Recipe
     from degrade.store.replay import Replay
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 Rows = int | slice | Sequence[int] | NDArray[np.integer[Any]]
 
 
-class PatchStore:
+class PatchStore(Loadable):
     """A finished store.
 
     Args:
@@ -141,7 +140,7 @@ class PatchStore:
         """
         layout = self.layout.plane(plane)
         wanted = np.arange(self.layout.rows)[rows] if isinstance(rows, slice) else np.asarray(rows, np.int64)
-        index = self._checked(np.atleast_1d(wanted))
+        index = self.checked(np.atleast_1d(wanted))
         order = np.argsort(index, kind="stable")
         found = np.empty((len(index), *layout.shape), layout.dtype)
         self.gather(plane, index[order], found)
@@ -159,7 +158,7 @@ class PatchStore:
         Raises:
             IndexError: if it is outside the store, or absent.
         """
-        self._checked(np.array([index]))
+        self.checked(np.array([index]))
         photo, patch = divmod(index, self.layout.per_photo)
         draws: dict[str, float | int | bool | str | None] = {}
         for column in self.layout.columns:
@@ -209,7 +208,7 @@ class PatchStore:
         black, white = (self.columns[name][rows].astype(np.float32) for name in self.layout.levels(plane))
         return black, white - black
 
-    def _checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         total = self.layout.rows
         outside = rows[(rows < 0) | (rows >= total)]
         if len(outside):
@@ -257,33 +256,6 @@ class PatchStore:
             values, kinds = self.columns[name][rows], labels.get(name)
             table[name] = values if kinds is None else pd.Categorical.from_codes(values, list(kinds))
         return pd.DataFrame(table, index=pd.Index(rows, name="row"))
-
-    def loader(
-        self,
-        batch_size: int,
-        planes: Sequence[str] | None = None,
-        *,
-        device: str | torch.device = "cpu",
-        shuffle: bool = True,
-        seed: int = 0,
-        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
-        drop_last: bool = False,
-        dn: bool = False,
-    ) -> Loader:
-        """Batches of tensors, see `Loader`.
-
-        Args:
-            batch_size: rows a batch.
-            planes: names; all planes if not given.
-            device: where the tensors go.
-            shuffle: another full random order each epoch, from ``seed``; else ascending.
-            rows: only these rows, for instance ``store.rows[:1000]``.
-            drop_last: leave out a last batch that is not full.
-            dn: raw numbers instead of normalised float32.
-        """
-        index = self.rows if rows is None else self._checked(np.asarray(rows, np.int64))
-        names = tuple(self.planes) if planes is None else tuple(self.layout.plane(p).name for p in planes)
-        return Loader(self, index, names, batch_size, device, shuffle, seed, drop_last, dn)
 
     def info(self) -> dict[str, Any]:
         """What the store is, as plain values."""
