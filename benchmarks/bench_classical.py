@@ -5,9 +5,9 @@
 
 The peers are BasicSR's own functions in Real-ESRGAN's order and with its options, one patch at a time: as its training
 step does (``torch``: `filter2D`, ``interpolate``, noise on tensors, `DiffJPEG`), and as its data sets do (``cv2``:
-OpenCV's filter, resize and JPEG, noise on arrays). The quicker one counts. All start from patches that are cut and
-sharpened already; ours also draws and records. They take turns in each round, the median counts; the peers' own
-generators are seeded, so that they have the same work in each round.
+OpenCV's filter, resize and JPEG, noise on arrays). The quicker one counts. All start from a picture that is
+sharpened already; ours also cuts its patches, draws and records. They take turns in each round, the median of the
+processor's time counts; the peers' own generators are seeded, so that they have the same work in each round.
 """
 
 from __future__ import annotations
@@ -162,8 +162,10 @@ def main() -> None:
     picture = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float().contiguous() / 255
     recipe = Recipe.load("real_esrgan")
     crop = recipe.crop.model_copy(update={"per_photo": args.patches})
-    recipe = recipe.changed(operators={**recipe.operators, recipe.paths.crop_name: crop})
-    path = recipe.paths.before("lr")
+    sharpen, *path = recipe.planes["lr"].path
+    photo = recipe.operators[sharpen].apply(Frame(picture, Space.DISPLAY, Sensor.make()))
+    operators = {name: crop if name == recipe.paths.crop_name else recipe.operators[name] for name in path}
+    recipe = recipe.changed(operators=operators, planes={"lr": path})
     found = modules()
     peers = {"torch": Torch(*found)} if found else {}
     if found and cv2 is not None:
@@ -171,18 +173,18 @@ def main() -> None:
         peers["cv2"] = OpenCV(*found)
     times: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
     for k in range(args.rounds + 1):
-        rendering = Rendering(recipe, Frame(picture, Space.DISPLAY, Sensor.make()), "photo")
-        rendering.photo_stage(path)
-        start = time.perf_counter()
-        rendering.frames(planes=["lr"])
-        taken = {"ours": time.perf_counter() - start}
-        patches = rendering.crop.cut(rendering.photo_stage(path), 0).data
+        start = time.process_time()
+        rendering = Rendering(recipe, photo, "photo")
+        rendering.frames()
+        rendering.columns()
+        taken = {"ours": time.process_time() - start}
+        patches = rendering.crop.cut(photo, 0).data
         for name, steps in peers.items():
             random.seed(7), np.random.seed(7), torch.manual_seed(7)  # noqa: NPY002
-            start = time.perf_counter()
+            start = time.process_time()
             for i in range(len(patches)):
                 chain(steps, patches[i : i + 1])
-            taken[name] = time.perf_counter() - start
+            taken[name] = time.process_time() - start
         for name in times if k else ():  # the first round compiles and warms
             times[name].append(taken[name])
     rates = {name: args.patches / statistics.median(t) for name, t in times.items()}

@@ -280,7 +280,7 @@ def test_rows_are_what_the_recipe_renders(home: Path) -> None:
         for j in (0, 5):
             for name, rendered in recipe.render(frame, key, rows=[j]).items():
                 stored = store.read(name, 6 * i + j, dn=True)
-                assert np.array_equal(encode(rendered, store.planes[name])[0], stored), (i, j, name)
+                assert np.array_equal(encode({name: rendered}, store.planes[name])[0], stored), (i, j, name)
 
 
 def test_rows_for_which_a_grid_has_no_place_are_absent(tmp_path: Path) -> None:
@@ -325,4 +325,25 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path) -> None:
 def test_wrong_number_of_workers(home: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers must be 1 or more, got 0"):
         build(photos.recipe(), home / "photos", tmp_path / "s", workers=0, progress=quiet)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps", "meta", "gpu"])
+def test_a_device_that_is_not_here(home: Path, tmp_path: Path, device: str) -> None:
+    with pytest.raises(ValueError, match=f"no device '{device}' to build on: allowed are cpu"):
+        build(photos.recipe(), home / "photos", tmp_path / "s", workers=1, device=device)
+    assert not (tmp_path / "s").exists()
+    whole = plan(photos.recipe(), home / "photos")
+    with pytest.raises(ValueError, match=f"no device '{device}' to build on"):
+        build_shard(Task.of(whole, tmp_path / "s", 0, device))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_builds_the_same(home: Path, tmp_path: Path) -> None:
+    report = build(photos.recipe(), home / "photos", tmp_path / "s", workers=1, device="cuda")
+    one, two = PatchStore(home / "pairs"), PatchStore(report.store)
+    assert np.array_equal(one.columns["crop_top"], two.columns["crop_top"])
+    for plane in one.planes:
+        a, b = (s.read(plane, np.arange(len(s))).astype(np.float64) for s in (one, two))
+        assert (np.abs(a - b) > 0.5).mean() < 1e-2  # another rounding, here and there
+        assert np.abs(a - b).max() <= 2
     assert not (tmp_path / "s").exists()

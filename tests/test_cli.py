@@ -14,6 +14,7 @@ import imageio.v3 as imageio
 import numpy as np
 import photos
 import pytest
+import served
 from launch import Launcher
 
 from degrade.builder.plan import plan
@@ -23,7 +24,7 @@ from degrade.recipe.recipe import Recipe
 from degrade.store.read import PatchStore
 from degrade.store.write import create
 
-COMMANDS = ("build", "check", "info", "show", "verify", "replay", "schema", "demo")
+COMMANDS = ("build", "plan", "check", "info", "show", "verify", "copy", "replay", "schema", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_every_command_has_help(cli: Launcher) -> None:
             assert f"Usage: degrade {group.name} {name.removesuffix('_')}" in cli(group.name, name, "--help").out
     # every option of a build says what it does
     text = cli("build", "--help", env={"COLUMNS": "200"}).out
-    for option in ("--out", "--workers", "--scheduler", "--iso", "--seed"):
+    for option in ("--out", "--workers", "--scheduler", "--iso", "--seed", "--device"):
         line = next(line for line in text.splitlines() if option in line)
         assert len(line.split()) > 5, line
 
@@ -171,6 +172,27 @@ def test_every_flipped_byte_is_found(cli: Launcher, store: Path, tmp_path: Path)
         assert "Traceback" not in done.out + done.err, file
 
 
+# -- copy, addresses --------------------------------------------------------------------------------------------------
+
+
+def test_a_store_is_compressed_served_and_fetched(cli: Launcher, store: Path, tmp_path: Path) -> None:
+    done = cli("copy", store, tmp_path / "small.zarr", "--codec", "zstd")
+    assert (done.code, done.err) == (0, "")
+    assert f"{tmp_path / 'small.zarr'}: 30 rows, 0." in done.out
+    with served.served(tmp_path) as (address, _):
+        there = f"{address}/small.zarr"
+        assert cli("info", "--json", there).json["rows"] == 30
+        assert f"{there}: every byte is as it was written\n" in cli("verify", there).out
+        assert cli("show", there, "--out", tmp_path / "sheet.png").code == 0
+        assert cli("copy", there, tmp_path / "again.zarr", "--codec", "plain").code == 0
+        assert cli("info", f"{address}/none").sentence.startswith(f"there is no store at {address}/none")
+    for file in store.rglob("*"):
+        assert file.is_dir() or (tmp_path / "again.zarr" / file.relative_to(store)).read_bytes() == file.read_bytes()
+    assert "did you mean 'zstd'" in cli("copy", store, tmp_path / "x", "--codec", "zst").sentence
+    assert "name a folder that is not there yet" in cli("copy", store, tmp_path).sentence
+    assert "a store is a folder, or at an address of http, https, s3, gs" in cli("info", "ftp://a/b").sentence
+
+
 # -- replay -----------------------------------------------------------------------------------------------------------
 
 
@@ -246,9 +268,9 @@ def test_schema(cli: Launcher, tmp_path: Path) -> None:
 # -- no store ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["info", "show", "verify", "replay"])
+@pytest.mark.parametrize("name", ["info", "show", "verify", "copy", "replay"])
 def test_no_store(cli: Launcher, made: Path, tmp_path: Path, name: str) -> None:
-    more = (0, "--photos", made / "photos") if name == "replay" else ()
+    more = {"replay": (0, "--photos", made / "photos"), "copy": (tmp_path / "out",)}.get(name, ())
     (tmp_path / "empty").mkdir()
     for path, said in (
         (tmp_path / "none", "there is no store at "),

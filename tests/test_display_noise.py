@@ -12,7 +12,7 @@ from scipy import ndimage, special, stats
 from skimage import data
 
 from degrade import Frame, Integer, Sensor, Space
-from degrade.maths.display import FEW, colour_mix, poisson_of_normal
+from degrade.maths.display import FEW, colour_mix, gaussian, poisson, poisson_of_normal
 from degrade.maths.noise import poisson_quantile
 from degrade.operators.display_noise import CorrelatedNoise, GaussianNoise, PoissonNoise, SpeckleNoise
 from degrade.operators.optics import PsfBlur
@@ -135,3 +135,16 @@ def test_known_noise_is_kept_in_mind() -> None:
     assert counted is not None
     torch.testing.assert_close(more[:, 1], frame.noise[:, 1] + 0.01)
     torch.testing.assert_close(counted[:, 0], frame.noise[:, 0] + 4 / 256)
+
+
+@pytest.mark.parametrize("start", [(0, 0), (-3, -5)])
+@pytest.mark.parametrize("grey", [(0.0, 1.0), (0.3, 0.6)])
+def test_compiled_noise_is_that_for_all_devices(grey: tuple[float, float], start: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, 61, 50, generator=torch.Generator().manual_seed(5)) ** 3 * 1.1 - 0.02  # much of it dark
+    learnt = x.clone().requires_grad_()  # gradients take the tensor way
+    share, seeds = torch.tensor(grey), torch.tensor([3, 4])
+    sigma, levels = torch.tensor([0.1, 0.02]), torch.tensor([256.0, 64.0])
+    both = [gaussian(v, sigma, share, seeds, start) for v in (x, learnt)]
+    assert (both[0] - both[1]).abs().max() < 1e-6
+    both = [poisson(v, 10 * sigma, levels, share, seeds, start) for v in (x, learnt)]
+    assert (both[0] - both[1]).abs().max() < 1e-6

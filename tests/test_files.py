@@ -181,6 +181,23 @@ def test_files(tmp_path: Path) -> None:
         Recipe.load(str(wrong))
 
 
+def test_what_is_said_twice_may_be_named_once() -> None:
+    """Anchors, aliases and merges are gone when a recipe is read; one that holds itself is told."""
+    named = GOOD.replace("airy, f_number: 8}", "airy, f_number: &n 8}").replace("{psf: gaussian", "{psf: disc")
+    named = named.replace("disc, sigma: 1", "disc, radius: *n")
+    assert Recipe.parse(named) == Recipe.parse(named.replace("&n ", "").replace("*n", "8"))
+    merged = "x: &x {op: exposure, stops: 1}\n  y: {<<: *x, stops: 2}\n  z: *x\n  cfa:"
+    read = Recipe.parse(GOOD.replace("cfa:", merged, 1)).operators
+    assert read["x"] == read["z"] == read["y"].model_copy(update={"stops": 1.0})
+    for ring, place in (
+        ("seed: &a [*a]", "seed"),
+        ("operators: &a {cfa: *a}", "operators.cfa"),
+        ("seed: *a", "line 1"),
+    ):
+        with pytest.raises(RecipeError, match=place):
+            Recipe.parse(f"{ring}\nplanes: {{a: [cfa]}}")
+
+
 def test_names_of_recipes() -> None:
     assert Recipe.load("residual-maps").hash == Recipe.load("residual_maps").hash
     with pytest.raises(RecipeError, match=r"no recipe 'residual-map': .* did you mean 'residual-maps'\?"):

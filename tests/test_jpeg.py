@@ -120,3 +120,14 @@ def test_what_cannot_be_is_refused_in_a_sentence() -> None:
         compress(x, 0)
     with pytest.raises(ValueError, match=r"takes \(b, 3, h, w\), got \(1, 1, 8, 8\)"):
         compress(x[:, :1], 50)
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+@pytest.mark.parametrize("size", [(64, 64), (130, 71), (17, 23), (9, 65), (1, 1)])
+def test_the_compiled_way_gives_the_levels_of_the_one_for_all_devices(size: tuple[int, int], sampling: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    rough = torch.rand(1, 3, *size, generator=generator) * 1.2 - 0.1  # some is clipped
+    small = torch.rand(1, 3, 4, 4, generator=generator)
+    smooth = torch.nn.functional.interpolate(small, size, mode="bicubic")
+    x, quality = torch.cat((rough, smooth)), torch.tensor([30, 93])
+    assert torch.equal(compress(x, quality, sampling), compress(x.clone().requires_grad_(), quality, sampling).detach())

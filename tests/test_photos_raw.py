@@ -191,6 +191,16 @@ def test_clipped_is_where_a_saturated_photosite_has_a_part(tmp_path: Path, shrin
     assert torch.equal(found, (parts > 0).float())
 
 
+@pytest.mark.parametrize("size", [(22, 30), (512, 513), (700, 1030)])
+def test_lossless_jpeg_returns_exactly(tmp_path: Path, size: tuple[int, int]) -> None:
+    mosaic = noise(*size, high=16384)
+    write_dng(tmp_path / "a.dng", mosaic, phase="GRBG", black=500, white=16383, iso=400, compressed=True)
+    write_dng(tmp_path / "b.dng", mosaic, phase="GRBG", black=500, white=16383, iso=400)
+    with rawpy.imread(str(tmp_path / "a.dng")) as raw:
+        assert np.array_equal(raw.raw_image_visible, mosaic)
+    assert raw_facts(tmp_path / "a.dng") == raw_facts(tmp_path / "b.dng")
+
+
 def test_nothing_clipped(tmp_path: Path) -> None:
     write_dng(tmp_path / "b.dng", noise(), white=4095)
     clear = read_raw(tmp_path / "b.dng", space="linear", shrink=4)

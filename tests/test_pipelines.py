@@ -116,14 +116,13 @@ def face_sr() -> Recipe:
     wide = Uniform(0.1, 10)
     even = AnisotropicKernel(point=True, sigma_x=wide)
     long = AnisotropicKernel(point=True, sigma_x=wide, sigma_y=wide, rotation=Uniform(-180, 180))
-    scales = Choice(*(round(1 / (0.8 * step), 6) for step in range(1, 11)))
     return Recipe(
         seed=7,
         source=DISPLAY,
         operators={
             "patches": Crop(size=512, margin=0, per_photo=4),
             "blur": PsfBlur(border="reflect", radius=20, kernels=(Choice(even, long),)),
-            "smaller": Resize(scale=scales, filter="bilinear", antialias=False),
+            "smaller": Resize(factor=Uniform(0.8, 8), filter="bilinear", antialias=False),
             "noise": GaussianNoise(sigma=Uniform(0, 20)),
             "jpeg": Jpeg(quality=Integer(60, 100)),
             "size": Resize(size=512, filter="bilinear", antialias=False),
@@ -293,10 +292,14 @@ def test_low_resolution_is_high_resolution_by_pillow(recipe: Recipe, home: Path)
 
 def test_faces_have_the_published_ranges() -> None:
     draws = face_sr().columns(Key(5).at("a.png").at(np.arange(2000)), Key(5)).values
-    ranges = {"blur.kernels.0.sigma_x": (0.1, 10), "blur.kernels.0.rotation": (-180, 180), "noise.sigma": (0, 20)}
+    ranges = {
+        "blur.kernels.0.sigma_x": (0.1, 10),
+        "blur.kernels.0.rotation": (-180, 180),
+        "smaller.factor": (0.8, 8),
+        "noise.sigma": (0, 20),
+    }
     for name, (low, high) in ranges.items():
         values = draws[name][np.isfinite(draws[name])]
         assert stats.kstest(values, stats.uniform(low, high - low).cdf).pvalue > 0.01
     assert abs(np.isfinite(draws["blur.kernels.0.rotation"]).mean() - 0.5) < 0.05
     assert set(draws["jpeg.quality"]) == set(range(60, 101))
-    assert (draws["smaller.scale"].min(), draws["smaller.scale"].max()) == (0.125, 1.25)

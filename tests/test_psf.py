@@ -197,3 +197,41 @@ def test_fast_sizes(n: int) -> None:
     assert fast >= n
     assert math.gcd(fast, 30**12) == fast
     assert not any(math.gcd(m, 30**12) == m for m in range(n, fast))
+
+
+# -- symmetry ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("radius", [1, 7, 15])
+def test_a_quarter_of_an_even_transfer_gives_the_same_kernel(radius: int) -> None:
+    size = psf.grid_size(radius)
+    whole = psf.airy_transfer(torch.tensor([0.4, 1.3]), size) * psf.gaussian_transfer(torch.tensor([0.3, 1.1]), size)
+    (quarter,) = psf.quarters([whole])
+    assert quarter.shape[-2:] == (size // 2 + 1, size // 2 + 1)
+    for found, expected in zip(
+        psf.kernel_from_transfer(quarter, radius), psf.kernel_from_transfer(whole, radius), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
+
+
+def test_what_is_not_even_is_left_whole() -> None:
+    field = torch.zeros(9, 9, dtype=torch.float64)
+    field[4, 5] = 1
+    turned, even = psf.field_transfer(field), psf.airy_transfer(torch.tensor(0.8), 9)
+    assert [t.shape[0] for t in psf.quarters([turned, even])] == [9, 9]
+    skew = even.clone()
+    skew[1, 1] += 1e-3  # real, but not the same in the mirror
+    assert psf.quarters([skew])[0] is skew
+    assert psf.quarters([psf.airy_transfer(torch.tensor(0.8), 8)])[0].shape[0] == 8  # an even grid
+
+
+@pytest.mark.parametrize("size", [(40, 41), (64, 50)])
+def test_the_spectrum_of_an_even_kernel_is_that_of_any(size: tuple[int, int]) -> None:
+    kernel = psf.kernel_from_transfer(psf.airy_transfer(torch.tensor([0.5, 0.9]), psf.grid_size(7)), 7)[0].double()
+    assert torch.equal(kernel, kernel.flip(-1))
+    h, w = map(fourier.fast_size, size)
+    laid = torch.nn.functional.pad(kernel, (0, w - 15, 0, h - 15)).roll((-7, -7), (-2, -1))
+    torch.testing.assert_close(fourier.spectrum(kernel, size), torch.fft.rfft2(laid), atol=1e-12, rtol=0)
+    one = fourier.spectrum(kernel.float(), size)
+    assert one.dtype is torch.complex64
+    torch.testing.assert_close(one.to(torch.complex128), torch.fft.rfft2(laid), atol=1e-6, rtol=0)

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 from skimage.transform import resize as skimage_resize
 
-from degrade import Frame, Grid, Key, Recipe, RecipeError, Sensor, Space, Spec
+from degrade import Choice, Frame, Grid, Key, Recipe, RecipeError, Sensor, Space, Spec, Uniform
 from degrade.maths.resize import KERNELS, resample, squares, support, taps
 from degrade.operators.sampling import Resize
 from tests import contract, strategies
@@ -206,8 +206,8 @@ def test_rows_of_different_sizes_end_in_place() -> None:
     assert torch.equal(alone.data[0], low.data[5])
 
 
-def test_rows_of_one_size_go_together() -> None:
-    drawn = Resize(scale=contract.Operator.model_validate({"op": "resize", "scale": {"choice": [0.5, 0.75]}}).scale)
+@pytest.mark.parametrize("drawn", [Resize(scale=Choice(0.5, 0.75)), Resize(factor=Choice(2, 4 / 3))])
+def test_rows_of_one_size_go_together(drawn: Resize) -> None:
     frame = strategies.frame(Space.DISPLAY, 8, (32, 32), margin=0)
     parts = contract.groups(drawn.draw(Key(3).at(np.arange(8))), frame)
     assert {p.frame.size for p in parts} == {(16, 16), (24, 24)}
@@ -221,7 +221,9 @@ def test_rows_of_one_size_go_together() -> None:
         ("border: reflect, ", "", r"psf_blur: a patch is a picture of its own here .* set border: reflect"),
         ("size: 24}", "size: 24, factor: 2}", r"resize takes one of scale, factor and size"),
         ("size: 24}", "size: 24, prefilter: gaussian, filter: area}", r"takes no prefilter"),
-        ("low: [patches, some, soft", "low: [some, patches, soft", r"a drawn scale and a size need a patch"),
+        ("low: [patches, some, soft", "low: [some, patches, soft", r"a drawn scale or factor and a size need a patch"),
+        ("low: [patches, some, soft", "low: [drawn, patches, soft", r"a drawn scale or factor and a size need a patch"),
+        ("some, soft, one]", "drawn]", r"plane 'low': its rows end in sizes of their own; resize them to one `size:`"),
         ("some, soft, one]", "seven]", r"the patch would have 6.85714 x 6.85714 pixels, which must be whole"),
         ("size: 48,", "size: 48, oversample: 2,", r"put a downsample with factor: 2 before it"),
         ("high: [patches]", "high: {path: [patches, one], margin: keep}", r"look \d+ pixels beyond|margin"),
@@ -229,9 +231,25 @@ def test_rows_of_one_size_go_together() -> None:
 )
 def test_recipes_that_cannot_be(old: str, new: str, said: str) -> None:
     assert old in RANDOM
-    text = RANDOM.replace(old, new).replace("planes:", "  seven: {op: resize, factor: 7}\nplanes:")
+    text = RANDOM.replace(old, new).replace(
+        "planes:", "  seven: {op: resize, factor: 7}\n  drawn: {op: resize, factor: {uniform: [1, 4]}}\nplanes:"
+    )
     with pytest.raises(RecipeError, match=said):
         Recipe.parse(text)
+
+
+def test_a_drawn_factor_divides() -> None:
+    """Sizes are those of 48 pixels over the factor, rounded down, and the grid says how far apart pixels lie."""
+    drawn = Resize(factor=Uniform(0.8, 8))
+    keys = Key(3).at(np.arange(40))
+    frame = strategies.frame(Space.DISPLAY, 40, (48, 48), margin=0)
+    factors = np.array([drawn.draw(keys[i]).factor for i in range(40)])
+    parts = contract.groups(drawn.draw(keys), frame)
+    assert len(parts) > 10
+    for part in parts:
+        side = part.frame.size[0]
+        assert (np.floor(48 / factors[part.rows]) == side).all()
+        assert part.frame.grid == Grid((48 / side, 48 / side))
 
 
 def test_a_kept_margin_of_a_picture_of_its_own_is_refused() -> None:
@@ -242,6 +260,13 @@ def test_a_kept_margin_of_a_picture_of_its_own_is_refused() -> None:
 
 
 def test_targets_that_cannot_be() -> None:
-    for wrong in ({}, {"scale": 0}, {"factor": -1}, {"size": 0}, {"size": 4, "filter": "sinc"}):
+    for wrong in (
+        {},
+        {"scale": 0},
+        {"factor": -1},
+        {"factor": Uniform(0, 2)},
+        {"size": 0},
+        {"size": 4, "filter": "sinc"},
+    ):
         with pytest.raises(ValidationError):
             Resize(**wrong)

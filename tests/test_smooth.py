@@ -1,4 +1,4 @@
-"""Smoothing against its formulas written out, and SciPy."""
+"""Smoothing against its formulas written out, SciPy and scikit-image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from skimage.restoration import denoise_bilateral
 
 from degrade.maths import smooth
 
@@ -33,6 +34,23 @@ def test_bilateral_is_its_formula() -> None:
             off = ((part - wide[:, y + radius, z + radius][:, None, None]) ** 2).sum(0)
             weight = np.exp(-(dy**2 + dx**2) / (2 * 1.5**2) - off / (2 * 0.4**2))
             np.testing.assert_allclose(ours[:, y, z], (part * weight).sum((1, 2)) / weight.sum(), atol=2e-6)
+
+
+@pytest.mark.parametrize(("contrast", "radius"), [(0.1, 4), (0.4, 2)])
+def test_bilateral_over_values_is_scikit_images(contrast: float, radius: int) -> None:
+    """In an even window: its table of a Gaussian one begins a pixel early. It divides distances by the channels."""
+    x, wide = noise(1), 1e6
+    ours = smooth.bilateral(x, torch.tensor([wide]), torch.tensor([contrast]), radius)[0]
+    theirs = denoise_bilateral(
+        x[0].double().numpy(),
+        win_size=2 * radius + 1,
+        sigma_color=contrast / 3,
+        sigma_spatial=wide,
+        bins=10**6,
+        mode="edge",
+        channel_axis=0,
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_guided_is_its_formula() -> None:

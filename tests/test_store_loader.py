@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from degrade.store.batch import float_of_words
 from degrade.store.layout import UnknownName
-from degrade.store.loader import float_of_words
 from degrade.store.permute import Permutation
 from degrade.store.read import PatchStore
 
@@ -136,7 +136,7 @@ def test_a_pass_that_is_left_ends_its_epoch(store):
 
 def test_a_state_of_another_loader_is_refused(store):
     state = store.loader(6).state_dict()
-    with pytest.raises(ValueError, match="batch_size 6 there, 7 here"):
+    with pytest.raises(ValueError, match="step 6 there, 7 here"):
         store.loader(7).load_state_dict(state)
     with pytest.raises(ValueError, match="rows 28 there, 3 here"):
         store.loader(6, rows=[1, 2, 3]).load_state_dict(state)

@@ -220,6 +220,18 @@ def test_a_copy_made_by_zarr_python_reads_and_verifies(tmp_path, path, store):
     assert PatchStore(tmp_path / "copy").verify() == ["plane 'shown', shard 1: rows lost: 12"]
 
 
+def test_chunks_that_another_writer_left_out_are_the_fill_value(tmp_path, path):
+    copy(path, tmp_path / "copy", chunks=(5, 4, 4, 3))
+    group = zarr.open_group(str(tmp_path / "copy"))
+    group["crop_top"][:] = 0
+    group["blur"][5:10] = 0
+    other = PatchStore(tmp_path / "copy")
+    assert [f.name for f in (tmp_path / "copy" / "crop_top").rglob("*") if f.is_file()] == ["zarr.json"]
+    assert not other.columns["crop_top"].any()
+    assert not other.read("blur", range(5, 10), dn=True).any()
+    np.testing.assert_array_equal(other.read("blur", [3], dn=True), pixels("blur", [3]))
+
+
 def test_few_maps_are_enough(path, store):
     few = PatchStore(path, maps=1)
     np.testing.assert_array_equal(few.read("blur", HERE), store.read("blur", HERE))

@@ -6,22 +6,26 @@ again, so the same command continues after any kind of end.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from degrade.builder.plan import Plan, differences, plan
 from degrade.builder.progress import Progress, quiet
-from degrade.builder.shard import Outcome, Task, build_shard
+from degrade.builder.shard import Outcome, Task, build_shard, usable
+from degrade.photos import Photo
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import StoreError, locked, sweep
 from degrade.store.finalise import finalise
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 WAIT = 60  #: seconds that a scheduler is given to get its first worker
+WINDOW = 64  #: tasks under way beyond two a worker thread
+PAUSE = 0.1  #: seconds in which finished tasks gather, and are fetched together
 RETRIES = 3  #: times a task is tried again when its worker dies or the disk hiccups
 
 
@@ -62,6 +68,7 @@ def build(
     workers: int | None = None,
     scheduler: str | None = None,
     client: Client | None = None,
+    device: str = "cpu",
     progress: Callable[[], Progress] = quiet,
 ) -> Report:
     """Builds a store of patches from a folder of photos; the same call continues one that was interrupted.
@@ -73,12 +80,15 @@ def build(
         workers: local processes, one a core by default; 1 builds in this process, without Dask.
         scheduler: address of a running Dask scheduler, ``tcp://host:8786``, instead.
         client: your own Dask client, instead.
+        device: where patches are rendered, ``cpu``, ``cuda`` or ``cuda:1``: each worker's own. A GPU rounds otherwise
+            in less than a hundredth of the samples, so that a store should be continued where it was begun.
         progress: makes a progress bar; none by default.
 
     Raises:
         RecipeError: if the recipe is wrong.
         StoreError: if the store holds something else, another build is at work, or the disk is full.
         FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
+        ValueError: if the device is not here.
 
     >>> import tempfile
     >>> from degrade.demo import make_photo
@@ -91,6 +101,8 @@ def build(
     _refuse_bootstrap()
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
+    if client is None and scheduler is None:
+        usable(device)
     plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
     target = Path(store).resolve()
     _refuse_other(plan_, target)
@@ -98,7 +110,7 @@ def build(
     with locked(target):
         create(target, plan_.layout)
         done = set(done_shards(target, plan_.layout))
-        tasks = [Task.of(plan_, target, k) for k in range(plan_.layout.shards) if k not in done]
+        tasks = [Task.of(plan_, target, k, device) for k in range(plan_.layout.shards) if k not in done]
         try:
             with progress() as bar:
                 bar.start(plan_.layout.photos, sum(len(plan_.shard(k)) for k in done), plan_.layout.per_photo)
@@ -241,33 +253,54 @@ def _deaf_to_ctrl_c() -> Generator[None]:
 
 
 def _submitted(client: Client, tasks: list[Task]) -> Iterator[Outcome]:
-    """Outcomes as they come; a bounded window of tasks is under way, so that memory does not grow with their number."""
+    """Outcomes as they come; a bounded window of tasks is under way, so that memory does not grow with their number.
+
+    What comes together is fetched together, and as many new tasks follow at once: a message costs as much as a task.
+    """
+    import cloudpickle
     from distributed import as_completed
 
     waiting = iter(tasks)
+    packed = cloudpickle.dumps(tasks[0])
+    name = tasks[0].layout.identity[:16]
+    running = as_completed(loop=client.loop)
 
-    def submit(task: Task) -> Any:
-        key = f"shard-{task.layout.identity[:16]}-{task.shard}"
-        return client.submit(build_shard, task, key=key, retries=RETRIES, pure=False)
+    def submit() -> None:
+        # asked each time, for workers come and go
+        window = WINDOW + 2 * sum(cast("dict[str, int]", client.nthreads()).values())
+        if more := list(itertools.islice(waiting, window - running.count())):
+            keys = [f"shard-{name}-{task.shard}" for task in more]
+            shards, photos = [task.shard for task in more], [task.photos for task in more]
+            run = functools.partial(_build_packed, packed)
+            running.update(client.map(run, shards, photos, key=keys, retries=RETRIES, pure=False))
 
-    window = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"])) + 1
-    running = as_completed([submit(t) for t in itertools.islice(waiting, window)], loop=client.loop)
     try:
-        for future in running:
-            yield _result(future)
-            future.release()
-            task = next(waiting, None)
-            if task is not None:
-                running.add(submit(task))
+        submit()
+        for batch in running.batches():
+            time.sleep(PAUSE)
+            batch += running.next_batch(block=False)
+            yield from _results(client, batch)
+            submit()
     finally:
         client.cancel(list(running.futures))
 
 
-def _result(future: Any) -> Outcome:
+def _build_packed(packed: bytes, shard: int, photos: tuple[Photo, ...]) -> Outcome:
+    """A task as it travels: what all have in common is one block of bytes, which the scheduler need not understand."""
+    return build_shard(replace(_unpacked(packed), shard=shard, photos=photos))
+
+
+@functools.lru_cache(4)
+def _unpacked(packed: bytes) -> Task:
+    """Once a worker, not once a task."""
+    return pickle.loads(packed)
+
+
+def _results(client: Client, futures: list[Any]) -> list[Outcome]:
     from distributed import CancelledError, KilledWorker
 
     try:
-        return future.result()
+        return cast("list[Outcome]", client.gather(futures))
     except KilledWorker as wrong:
         raise StoreError(
             f"worker processes died again and again while building {wrong.task}, perhaps of too little memory: "

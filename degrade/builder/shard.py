@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from degrade.photos import Photo, path_of, read_source
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
+from degrade.store.camera import camera_of
 from degrade.store.encode import encode
 from degrade.store.layout import Layout
 from degrade.store.write import PhotoFact, ShardWriter
@@ -50,11 +54,32 @@ class Task:
     recipe: Recipe
     folder: str
     photos: tuple[Photo, ...]
+    device: str = "cpu"  #: where blocks are rendered
 
     @classmethod
-    def of(cls, plan: Plan, store: Path, shard: int) -> Task:
+    def of(cls, plan: Plan, store: Path, shard: int, device: str = "cpu") -> Task:
         """The task of one shard of a plan."""
-        return cls(str(store), shard, plan.layout, plan.recipe, str(plan.folder), plan.shard(shard))
+        return cls(str(store), shard, plan.layout, plan.recipe, str(plan.folder), plan.shard(shard), device)
+
+
+def usable(device: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ValueError: if this machine has none.
+
+    >>> usable("cpu")
+    device(type='cpu')
+    """
+    allowed = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *map("cuda:{}".format, _gpus())]
+    if device not in allowed:
+        why = "" if torch.cuda.is_available() else "; torch sees no NVIDIA GPU here"
+        raise ValueError(f"no device {device!r} to build on: allowed are {', '.join(allowed)}{why}")
+    return torch.device(device)
+
+
+def _gpus() -> range:
+    return range(torch.cuda.device_count())
 
 
 def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> Outcome:
@@ -66,8 +91,10 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
 
     Raises:
         FileNotFoundError: if the folder cannot be seen from here.
+        ValueError: if the device is not here.
         StoreError: if the disk is full.
     """
+    device = usable(task.device)
     if not Path(task.folder).is_dir():
         raise FileNotFoundError(
             f"the worker cannot see the photos in {task.folder}: use a folder that every worker shares"
@@ -79,10 +106,10 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
     with ShardWriter(task.store, task.layout, task.shard) as out, torch.inference_mode():
         for i, photo in enumerate(task.photos):
             start = i * task.layout.per_photo
-            done = _build_photo(
-                task, photo, out, {n: c[start : start + task.layout.per_photo] for n, c in columns.items()}
-            )
-            fact, outcome = done
+            rows = {n: c[start : start + task.layout.per_photo] for n, c in columns.items()}
+            for following in task.photos[i + 1 : i + 2]:
+                _read_ahead(task, following)
+            fact, outcome = _build_photo(task, photo, device, out, rows)
             facts.append(fact)
             total.add(outcome)
             if seen is not None:
@@ -91,14 +118,21 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
     return total
 
 
+def _read_ahead(task: Task, photo: Photo) -> None:
+    """Asks the system to fetch a photo's file meanwhile, where it takes such advice."""
+    if sys.platform == "linux":
+        with suppress(OSError), open(path_of(task.folder, photo.key), "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
 def _build_photo(
-    task: Task, photo: Photo, out: ShardWriter, columns: dict[str, NDArray[Any]]
+    task: Task, photo: Photo, device: torch.device, out: ShardWriter, columns: dict[str, NDArray[Any]]
 ) -> tuple[PhotoFact, Outcome]:
     mark = out.mark()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            rendering = _render(task, photo, out)
+            rendering = _render(task, photo, device, out)
     except PhotoError as wrong:
         out.back(mark)
         out.skip(task.layout.per_photo)
@@ -110,13 +144,14 @@ def _build_photo(
     gains, matrix = (tuple(t[0].flatten().tolist()) for t in (sensor.white_balance, sensor.matrix))
     said = {str(w.message) for w in caught if issubclass(w.category, UserWarning)}
     outcome = Outcome(1, len(rendering.rows), {}, {message: [photo.key] for message in sorted(said)})
-    return PhotoFact(photo.key, photo.fingerprint, "", gains, matrix), outcome
+    entered = camera_of(rendering.entered)
+    return PhotoFact(photo.key, photo.fingerprint, "", gains, matrix, rendering.model, entered), outcome
 
 
-def _render(task: Task, photo: Photo, out: ShardWriter) -> Rendering:
+def _render(task: Task, photo: Photo, device: torch.device, out: ShardWriter) -> Rendering:
     if photo.duplicate_of is not None:
         raise PhotoError(f"same content as {photo.duplicate_of}: delete one of the two")
-    frame = read_source(path_of(task.folder, photo.key), task.recipe.source)
+    frame = read_source(path_of(task.folder, photo.key), task.recipe.source).map(lambda t: t.to(device))
     rendering = Rendering(task.recipe, frame, photo.key)
     if not len(rendering.rows):
         raise PhotoError(
@@ -125,7 +160,7 @@ def _render(task: Task, photo: Photo, out: ShardWriter) -> Rendering:
     at = 0
     for block in rendering.blocks():
         frames = rendering.block(block)
-        planes = {p.name: encode(frames[p.name], p) for p in task.layout.planes}
+        planes = {p.name: encode(frames, p) for p in task.layout.planes}
         rows = rendering.rows[block]
         # rows that are present lie in runs between absent ones
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) > 1) + 1):
@@ -140,5 +175,5 @@ def _render(task: Task, photo: Photo, out: ShardWriter) -> Rendering:
 def row_facts(rendering: Rendering) -> dict[str, NDArray[Any]]:
     """The columns of the present rows, once all their blocks are rendered."""
     sensor = rendering.sensor
-    levels = {n: getattr(sensor, n).numpy() for n in ("black", "white", "iso")}
+    levels = {n: getattr(sensor, n).cpu().numpy() for n in ("black", "white", "iso")}
     return {**rendering.columns().values, **rendering.places, **levels}

@@ -8,11 +8,11 @@ from typing import Any, cast
 import typer
 from typer.rich_utils import rich_format_error
 
-from degrade.cli import calibrate, check, lens, maps, stores  # commands register when they are imported
+from degrade.cli import calibrate, check, lens, maps, plan, stores  # commands register when they are imported
 from degrade.cli.app import app
 from degrade.recipe.errors import PhotoError, RecipeError
 
-__all__ = ["app", "calibrate", "check", "lens", "main", "maps", "stores"]
+__all__ = ["app", "calibrate", "check", "lens", "main", "maps", "plan", "stores"]
 
 _MISUSE = cast("type[Exception]", typer.BadParameter.__base__)  # of all usage errors; typer does not export it
 

@@ -17,7 +17,7 @@ Out = Annotated[Path, typer.Option(help="The normal map, 16-bit PNG, green up.",
 
 @normals.command("depth")
 def from_depth(
-    depth: Annotated[Path, typer.Argument(help="A depth map: .png, .tif, .npy or .npz.", show_default=False)],
+    depth: Annotated[Path, typer.Argument(help="A depth map: .png, .tif, .exr, .npy or .npz.", show_default=False)],
     out: Out,
     scale: Annotated[float, typer.Option(help="Metres that one of its numbers stands for.", min=1e-12)] = 1.0,
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels of the map.", min=1e-6)] = None,

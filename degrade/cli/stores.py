@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,9 @@ from rich.table import Table
 from degrade.cli.app import app, console, say, stoppable
 from degrade.recipe.recipe import Recipe
 
-StorePath = Annotated[Path, typer.Argument(help="The store, a .zarr folder.", show_default=False)]
+StorePath = Annotated[
+    str, typer.Argument(help="The store: a .zarr folder, or its address, https:// s3:// gs://", show_default=False)
+]
 
 
 @app.command()
@@ -27,6 +31,7 @@ def build(
     scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:8786.")] = None,
     iso: Annotated[float | None, typer.Option(help="ISO of the photos, where they do not tell it.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all draws, instead of the recipe's.")] = None,
+    device: Annotated[str, typer.Option(help="Where patches are rendered: cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Build a store of patches. The same command continues one that was interrupted.
 
@@ -43,7 +48,7 @@ def build(
     if seed is not None:
         chosen = chosen.changed(seed=seed)
     with stoppable():
-        report = run(chosen, folder, out, workers=workers, scheduler=scheduler, progress=bar)
+        report = run(chosen, folder, out, workers=workers, scheduler=scheduler, device=device, progress=bar)
     say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
     for message, keys in report.warnings.items():
         say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
@@ -89,7 +94,7 @@ def info(
 @app.command()
 def show(
     store: StorePath,
-    out: Annotated[Path | None, typer.Option(help="The picture; beside the store by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture; beside a local store by default.")] = None,
     rows: Annotated[
         str | None, typer.Option(help="Row numbers, such as 3,17,200; spread over the store by default.")
     ] = None,
@@ -99,7 +104,8 @@ def show(
     from degrade.look.sheet import contact_sheet
     from degrade.store.read import PatchStore
 
-    target = out or store.with_name(f"{store.stem}.png")
+    beside = Path(Path(store).name if "://" in store else store)
+    target = out or beside.with_suffix(".png")
     numbers = None if rows is None else _numbers(rows)
     contact_sheet(PatchStore(store), target, rows=numbers, count=count)
     say(f"{target}: look at it")
@@ -115,18 +121,41 @@ def _numbers(text: str) -> list[int]:
 @app.command()
 def verify(store: StorePath) -> None:
     """Check every byte of a store against its digests. Exit status 1 if anything is wrong."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
     from degrade.store.verify import verify as check
 
-    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("verify", total=None)
-        problems = check(store, lambda done, total: bar.update(task, completed=done, total=total))
+    with _bytes("verify") as progress:
+        problems = check(store, progress)
     for problem in problems:
         say(problem, "[red]wrong[/] ")
     if problems:
         raise typer.Exit(1)
     say(f"{store}: every byte is as it was written")
+
+
+@app.command()
+def copy(
+    store: StorePath,
+    out: Annotated[Path, typer.Argument(help="The folder that the copy becomes.", show_default=False)],
+    codec: Annotated[
+        str, typer.Option(help="blosc (smallest), lz4 (fastest of the compressed), zstd, or plain, which is mapped.")
+    ] = "blosc",
+) -> None:
+    """Copy a store, compressed, or plain again: to archive it, to publish it, or to fetch it from an address."""
+    from degrade.store.copy import copy as run
+
+    with _bytes("copy") as progress:
+        copied = run(store, out, codec, progress)
+    say(f"{out}: {len(copied):,} rows, {copied.info()['bytes'] / 1e6:,.1f} MB; every row is as in {store}")
+
+
+@contextmanager
+def _bytes(name: str) -> Generator[Callable[[int, int], object]]:
+    """A bar that hears of bytes done and in all."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @app.command()

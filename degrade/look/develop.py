@@ -132,6 +132,25 @@ def difference_gain(signals: Sequence[Tensor]) -> float:
     return max(decade * max(step for step in (1, 2, 5) if step * decade <= free * (1 + 1e-6)), 1.0)
 
 
+def map_picture(values: Tensor | NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """A map as a picture (h, w, 3): normals as colours, near depths bright, other maps grey between their ends.
+
+    Args:
+        values: (1 or 3, h, w).
+        name: of the map, such as ``depth``; its first word says its kind.
+
+    >>> map_picture(torch.tensor([[[1.0, 2.0, float("inf")]]]), "depth")[0, :, 0].tolist()
+    [255, 128, 0]
+    """
+    x, kind = _tensor(values), name.split("_", maxsplit=1)[0]
+    if kind == "normal":
+        return _bytes((0.5 + 0.5 * x)[None])[0]
+    x = 1 / x.clamp(min=1e-6) if kind == "depth" else x
+    low, high = x.min(), x.max()
+    grey = (x - low) / (high - low) if bool(high > low) else torch.zeros_like(x)
+    return _bytes(grey.expand(1, 3, *x.shape[1:]))[0]
+
+
 def _tensor(x: object) -> Tensor:
     return (x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, np.float32))).float().cpu()
 

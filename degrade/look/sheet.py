@@ -166,7 +166,7 @@ def cell_size(shapes: Sequence[tuple[int, ...]], scale: float | None = None) -> 
 def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | None, kernels: Kernels) -> Image.Image:
     """One row: text at the left, two lines of tiles, draws below."""
     data = {name: np.asarray(row.planes[name]) for name in names}
-    spaces = {name: Space(store.planes[name].space) for name in names}
+    spaces = {name: store.planes[name].space for name in names}
     light = Light.of(row)
     stops = dev.auto_exposure(data[names[0]], spaces[names[0]], light.white_balance)
     light = replace(light, exposure=stops)

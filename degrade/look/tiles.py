@@ -51,10 +51,12 @@ class Tile:
 
 
 def plane_tile(name: str, data: Array, space: Space | str, light: Light, cell: tuple[int, int]) -> Tile:
-    """A plane developed for the eye; ``cell`` is the width and height that it must fit [pixels]."""
-    rgb = dev.develop(data, space, light.white_balance, light.matrix, light.exposure)[0]
-    c, h, w = data.shape
-    return Tile(fitted(rgb, cell), name, f"{Space(space).value}, {c} x {h} x {w}")
+    """A plane developed for the eye, or a map; ``cell`` is the width and height that it must fit [pixels]."""
+    if space in [*Space]:
+        rgb = dev.develop(data, space, light.white_balance, light.matrix, light.exposure)[0]
+    else:
+        rgb = dev.map_picture(data, space)
+    return Tile(fitted(rgb, cell), name, f"{space}, {' x '.join(map(str, data.shape))}")
 
 
 def differences(data: Mapping[str, Array], spaces: Mapping[str, Space | str], light: Light) -> dict[str, Tensor]:
@@ -67,7 +69,7 @@ def differences(data: Mapping[str, Array], spaces: Mapping[str, Space | str], li
     found: dict[str, Tensor] = {}
     for name in others:
         a, b = data[first], data[name]
-        if Space(spaces[first]) is not Space(spaces[name]) or a.shape[0] != b.shape[0]:
+        if spaces[first] != spaces[name] or spaces[name] not in [*Space] or a.shape[0] != b.shape[0]:
             continue
         size = max(a.shape[1:], b.shape[1:])
         if any(s % n for one in (a, b) for s, n in zip(size, one.shape[1:], strict=True)):

@@ -85,6 +85,10 @@ def mosaic(linear: Tensor) -> Tensor:
     h, w = linear.shape[-2:]
     if h % 2 or w % 2:
         raise ValueError(f"a mosaic needs an even height and width, got {h} x {w}: crop to even sizes")
+    if linear.ndim == 4 and linear.device.type == "cpu" and linear.dtype == torch.float32 and not linear.requires_grad:
+        from degrade.maths import bayer_cpu
+
+        return torch.from_numpy(bayer_cpu.mosaic(linear.numpy()))
     return torch.stack([linear[..., c, i::2, j::2] for c, (i, j) in zip((0, 1, 1, 2), SITES, strict=True)], dim=-3)
 
 

@@ -57,6 +57,68 @@ def poisson_of_normal(z: Tensor, mean: Tensor) -> Tensor:
     return done
 
 
+def gaussian(x: Tensor, sigma: Tensor, grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
+    """White noise added: ``x + sigma n``; compiled on a CPU.
+
+    Args:
+        x: (b, 3, h, w).
+        sigma: (b,), in the numbers of x.
+        grey: (b,) share of the variance that the channels have in common.
+        seed: (b,) of the fields.
+        start: (y, x) of the first pixel, as in `normal_field`.
+
+    >>> x = gaussian(torch.zeros(1, 3, 64, 64), torch.tensor([0.1]), torch.tensor([0.4]), torch.tensor([1]), (0, 0))
+    >>> abs(x.std().item() / 0.1 - 1) < 0.03, abs(x[0].flatten(1).corrcoef()[0, 1].item() - 0.4) < 0.03
+    (True, True)
+    """
+    if _compiles(x):
+        return _noisy(x, (sigma,), grey, seed, start)
+    size = x.shape[2], x.shape[3]
+    return x + _column(sigma) * mixed(
+        normal_field(seed, 3, start, size), normal_field(seed, 1, start, size, 1), _column(grey)
+    )
+
+
+def poisson(x: Tensor, scale: Tensor, levels: Tensor, grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
+    """Counts' noise added: ``x + scale (Poisson(levels x) / levels - x)``, grey that of the luma; compiled on a CPU.
+
+    Args:
+        x: (b, 3, h, w).
+        scale: (b,) of the noise.
+        levels: (b,) counts at white.
+        grey, seed, start: as in `gaussian`.
+
+    >>> one = torch.ones(1)
+    >>> x = poisson(torch.full((1, 3, 64, 64), 0.5), one, 256 * one, 0 * one, torch.tensor([1]), (0, 0))
+    >>> abs(x.std().item() / (0.5 / 256) ** 0.5 - 1) < 0.02
+    True
+    """
+    if _compiles(x):
+        return _noisy(x, (scale, levels), grey, seed, start)
+
+    def residual(x: Tensor, stream: int) -> Tensor:
+        signal, full = x.clamp(0, 1), _column(levels)
+        unit = normal_field(seed, x.shape[1], start, (x.shape[2], x.shape[3]), stream=stream)
+        return poisson_of_normal(unit, signal * full) / full - signal
+
+    return x + _column(scale) * mixed(residual(x, 0), residual(luma(x), 1), _column(grey))
+
+
+def _compiles(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
+
+
+def _noisy(x: Tensor, numbers: tuple[Tensor, ...], grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
+    from degrade.maths import display_cpu
+
+    *each, share = (v.float().contiguous().numpy() for v in (*numbers, grey))
+    return torch.from_numpy(display_cpu.noisy(x.numpy(), tuple(each), share, seed.numpy(), start))
+
+
+def _column(value: Tensor) -> Tensor:
+    return value[:, None, None, None]
+
+
 def colour_mix(seed: Tensor) -> Tensor:
     """Random colours of noise: (b,) seeds to (b, 3, 3) factors of a covariance of at most 1, float64.
 

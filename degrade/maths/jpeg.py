@@ -5,7 +5,8 @@ quality, and back with triangular ("fancy") upsampling.  Entropy coding loses no
 
 A pass of libjpeg's `islow` DCT is one product with whole numbers (cosines times 2^13) and one rounding shift; products
 of float64 hold them exactly whatever the order of the sums, so that every processor, batch and thread count gives the
-same levels, those of libjpeg-turbo.
+same levels, those of libjpeg-turbo. On a CPU the whole way is compiled (`jpeg_cpu`); this one is for other devices and
+for gradients.
 
 Source: ITU-T T.81 (tables K.1 and K.2), JFIF 1.02; the Independent JPEG Group's library, the transform after Loeffler,
 Ligtenberg and Moschytz 1989.
@@ -13,6 +14,7 @@ Ligtenberg and Moschytz 1989.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -77,6 +79,10 @@ def compress(x: Tensor, quality: int | Tensor, sampling: str = "4:2:0") -> Tenso
     if x.ndim != 4 or x.shape[1] != 3:
         raise ValueError(f"JPEG takes (b, 3, h, w), got {tuple(x.shape)}")
     luma, chroma = tables(quality, x.device)
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad:
+        from degrade.maths import jpeg_cpu
+
+        return torch.from_numpy(jpeg_cpu.compress(x.numpy(), luma.numpy(), chroma.numpy(), *SAMPLING[sampling]))
     y, cbcr = to_ycc(straight(levels := x.clamp(0, 1) * 255, levels.round()))
     return from_ycc(_coded(y, luma), enlarged(_coded(reduced(cbcr, sampling), chroma), sampling, y)) / 255
 
@@ -87,15 +93,18 @@ def tables(quality: int | Tensor, device: torch.device | None = None) -> tuple[T
     >>> tables(75)[0][0, 0, :4].tolist(), tables(10)[1].max().item()
     ([8.0, 6.0, 5.0, 8.0], 255.0)
     """
-    q = torch.as_tensor(quality, dtype=torch.int64, device=device).reshape(-1, 1, 1)
-    if bool(((q < 1) | (q > 100)).any()):
-        raise ValueError(f"JPEG quality goes from 1 to 100, got {q.flatten().tolist()}")
-    scale = torch.where(q < 50, torch.div(5000, q, rounding_mode="floor"), 200 - 2 * q)
-    luma, chroma = (
-        torch.div(torch.tensor(base, device=device) * scale + 50, 100, rounding_mode="floor").clamp(1, 255).double()
-        for base in (_LUMA, _CHROMA)
-    )
-    return luma, chroma
+    asked = torch.as_tensor(quality).reshape(-1).tolist()
+    if not all(1 <= q <= 100 for q in asked):
+        raise ValueError(f"JPEG quality goes from 1 to 100, got {asked}")
+    both = torch.stack([_scaled(int(q)) for q in asked], dim=1).to(device)
+    return both[0], both[1]
+
+
+@lru_cache(maxsize=100)
+def _scaled(quality: int) -> Tensor:
+    """(2, 8, 8) tables of luma and chroma."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return torch.div(torch.tensor((_LUMA, _CHROMA)) * scale + 50, 100, rounding_mode="floor").clamp(1, 255).double()
 
 
 def to_ycc(rgb: Tensor) -> tuple[Tensor, Tensor]:

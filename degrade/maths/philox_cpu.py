@@ -86,28 +86,42 @@ def _circle(w: Any, r: Any, x: Any, y: Any) -> None:
 
 
 @compiled
-def _fill(normal: Any, seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
-    """The numbers of all counters, normal or uniform, into (b, c, n, 4)."""
+def plane(normal: Any, seed: Any, x: Any, y: Any, c: Any, stream: Any, out: Any) -> None:
+    """The numbers of all counters (x, y) of one seed and channel, normal or uniform, into (n, 4)."""
     w, v = np.empty((4, _SPAN), u32), np.empty((4, _SPAN), f32)
     u, e, r = np.empty(_SPAN, f32), np.empty(_SPAN, f32), np.empty(_SPAN, f32)
     bits = u.view(i32)
-    n = len(x)
+    n, k0, k1 = len(x), u32(seed & _LOW), u32(seed >> _HALF)
+    for s in range(0, n, _SPAN):
+        m = min(_SPAN, n - s)
+        _words(k0, k1, x[s : s + m], y[s : s + m], c, stream, w)
+        for i in range(0, 4, 2):
+            if normal:
+                _radius(w[i, :m], u, bits, e, r)
+                _circle(w[i + 1, :m], r, v[i], v[i + 1])
+            else:
+                _unit(w[i, :m], v[i])
+                _unit(w[i + 1, :m], v[i + 1])
+        for j in range(m):
+            for i in range(4):
+                out[s + j, i] = v[i, j]
+
+
+@compiled
+def _fill(normal: Any, seed: Any, x: Any, y: Any, stream: Any, out: Any) -> None:
+    """Planes of (b, c, n, 4)."""
     for b in range(out.shape[0]):
-        k0, k1 = u32(seed[b] & _LOW), u32(seed[b] >> _HALF)
         for c in range(out.shape[1]):
-            for s in range(0, n, _SPAN):
-                m = min(_SPAN, n - s)
-                _words(k0, k1, x[s : s + m], y[s : s + m], c, stream, w)
-                for i in range(0, 4, 2):
-                    if normal:
-                        _radius(w[i, :m], u, bits, e, r)
-                        _circle(w[i + 1, :m], r, v[i], v[i + 1])
-                    else:
-                        _unit(w[i, :m], v[i])
-                        _unit(w[i + 1, :m], v[i + 1])
-                for j in range(m):
-                    for i in range(4):
-                        out[b, c, s + j, i] = v[i, j]
+            plane(normal, seed[b], x, y, c, stream, out[b, c])
+
+
+def counters(x: NDArray[np.integer[Any]], y: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Counters ``x`` by ``y``, x and y of each, line by line.
+
+    >>> [n.tolist() for n in counters(np.arange(2), np.arange(3))]
+    [[0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2]]
+    """
+    return np.tile(x.astype(i32), len(y)), np.repeat(y.astype(i32), len(x))
 
 
 def field(
@@ -118,7 +132,6 @@ def field(
     >>> field("uniform", np.array([7]), 1, np.arange(2), np.arange(3), 0).shape
     (1, 1, 3, 8)
     """
-    rows, columns = np.meshgrid(y.astype(i32), x.astype(i32), indexing="ij")
-    out = np.empty((len(seed), channels, rows.size, 4), f32)
-    _fill(kind == "normal", seed.astype(u64), columns.ravel(), rows.ravel(), stream, out)
+    out = np.empty((len(seed), channels, len(x) * len(y), 4), f32)
+    _fill(kind == "normal", seed.astype(u64), *counters(x, y), stream, out)
     return out.reshape(len(seed), channels, len(y), 4 * len(x))

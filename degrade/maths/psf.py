@@ -11,6 +11,7 @@ Sources: Goodman, Introduction to Fourier Optics, 3rd ed., 4.4.2 and 6.3.2; Born
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,9 +46,14 @@ def airy_transfer(cutoff: Tensor, size: int) -> Tensor:
     >>> airy_transfer(torch.tensor(0.5), 8)[0].round(decimals=3).tolist()     # nothing left at cut-off and beyond
     [1.0, 0.685, 0.391, 0.144, 0.0]
     """
-    fy, fx = frequencies((size, size), cutoff.device)
-    v = (torch.hypot(fy, fx) / cutoff.double()[..., None, None]).clamp(max=1.0)
-    return (2 / math.pi) * (torch.acos(v) - v * torch.sqrt(1 - v * v))
+    _, fx = frequencies((size, size), cutoff.device)
+    v = (torch.hypot(fx.T, fx) / cutoff.double()[..., None, None]).clamp(max=1.0)
+    return _mirrored((2 / math.pi) * (torch.acos(v) - v * torch.sqrt(1 - v * v)), size)
+
+
+def _mirrored(quarter: Tensor, size: int) -> Tensor:
+    """Frequencies from 0 up, (..., size // 2 + 1, size // 2 + 1), with the negative ones of the first axis behind."""
+    return torch.cat((quarter, quarter[..., 1 : size - size // 2, :].flip(-2)), dim=-2)
 
 
 def aperture_transfer(fill: Tensor, size: int) -> Tensor:
@@ -101,7 +107,7 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     """The kernel on the pixel grid, cut to ``radius`` and normalised to sum 1.
 
     Args:
-        transfer: (..., n, n // 2 + 1) with 1 at frequency 0, n at least 2 radius + 1.
+        transfer: (..., n, n // 2 + 1) with 1 at frequency 0, n at least 2 radius + 1; one of `quarters` is quicker.
         radius: kernel radius [pixels]; the side is 2 radius + 1.
 
     Returns:
@@ -114,10 +120,7 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     >>> kernel.shape, round(lost.item(), 3)
     (torch.Size([31, 31]), 0.012)
     """
-    n = transfer.shape[-2]
-    psf = torch.fft.fftshift(torch.fft.irfft2(transfer, s=(n, n)), dim=(-2, -1))
-    a, b = n // 2 - radius, n // 2 + radius + 1
-    kernel = psf[..., a:b, a:b]
+    kernel = _within(transfer, radius)
     inside = kernel.sum((-2, -1))
     if not bool(torch.isfinite(kernel).all()):
         raise ValueError("a kernel holds values that are not finite")
@@ -125,6 +128,33 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
         raise ValueError(f"a kernel keeps nothing within its radius of {radius} pixels: give a larger one")
     # nine decimals: what rounding alone loses is nothing
     return (kernel / inside[..., None, None]).float(), (1.0 - inside).round(decimals=9).float()
+
+
+def _within(transfer: Tensor, radius: int) -> Tensor:
+    """The inverse transform about the origin, (..., k, k) float64."""
+    rows, half = transfer.shape[-2:]
+    if rows > half:
+        psf = torch.fft.fftshift(torch.fft.irfft2(transfer, s=(rows, rows)), dim=(-2, -1))
+        a, b = rows // 2 - radius, rows // 2 + radius + 1
+        return psf[..., a:b, a:b]
+    # two products with cosines give a quarter of the kernel, and nothing that is cut off
+    n = 2 * half - 1
+    turn = torch.outer(torch.arange(radius + 1), torch.arange(half)).to(transfer) % n
+    wave = torch.cos(turn * (2 * math.pi / n)) / n
+    wave[:, 1:] *= 2  # for frequencies below 0, too
+    corner = wave @ transfer @ wave.T
+    right = torch.cat((corner[..., 1:, :].flip(-2), corner), dim=-2)
+    return torch.cat((right[..., 1:].flip(-1), right), dim=-1)
+
+
+def quarters(transfers: Sequence[Tensor]) -> list[Tensor]:
+    """Transfers of one odd size, (..., n, n // 2 + 1), cut to a quarter each if all are even along both axes."""
+    half = transfers[0].shape[-1]
+    even = all(
+        not t.is_complex() and t.shape[-2] == 2 * half - 1 and torch.equal(t[..., 1:half, :], t[..., half:, :].flip(-2))
+        for t in transfers
+    )
+    return [t[..., :half, :] for t in transfers] if even else list(transfers)
 
 
 def windowed(kernel: Tensor, lost: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ class Jpeg(Codec):
     def apply(self, frame: Frame) -> Frame:
         _, block = self.reach
         fill = [-margin % block for margin in _margin(frame)]
-        x = functional.pad(frame.data, (fill[1], 0, fill[0], 0), mode="replicate")
+        x = functional.pad(frame.data, (fill[1], 0, fill[0], 0), mode="replicate") if any(fill) else frame.data
         done = jpeg.compress(x, torch.as_tensor(self.quality), str(self.sampling))
         return frame.with_data(done[..., fill[0] :, fill[1] :].contiguous(), noise=None)
 

@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.maths import display
-from degrade.maths.philox import normal_field
 from degrade.recipe.frame import Frame, Space
 from degrade.recipe.operator import Operator, Spec, column, register
 from degrade.recipe.param import Param
@@ -34,19 +33,15 @@ class DisplayNoise(Operator):
     def plan(self, spec: Spec) -> Spec:
         return replace(super().plan(spec), digital=False)
 
-    def unit(self, frame: Frame, grey: Any) -> Tensor:
-        """(b, 3 or 1, h, w) normal numbers, of which ``grey`` is shared."""
-        share, seeds = column(grey, frame.data), rows_of(self.seed, frame)
-        where = frame.grid.start, frame.size
-        if bool((share == 0).all()):
-            return normal_field(seeds, 3, *where)
-        shared = normal_field(seeds, 1, *where, stream=1)
-        return shared if bool((share == 1).all()) else display.mixed(normal_field(seeds, 3, *where), shared, share)
+
+def rows_of(value: Any, frame: Frame) -> Tensor:
+    """(b,) number of each row, float32."""
+    return torch.as_tensor(value, dtype=torch.float32, device=frame.data.device).expand(len(frame))
 
 
-def rows_of(seed: Any, frame: Frame) -> Tensor:
+def seeds(value: Any, frame: Frame) -> Tensor:
     """(b,) seed of each row."""
-    return torch.as_tensor(seed, dtype=torch.int64, device=frame.data.device).expand(len(frame)).contiguous()
+    return torch.as_tensor(value, dtype=torch.int64, device=frame.data.device).expand(len(frame)).contiguous()
 
 
 def more(frame: Frame, line: int, variance: Tensor) -> Tensor | None:
@@ -73,8 +68,8 @@ class GaussianNoise(DisplayNoise):
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
 
     def apply(self, frame: Frame) -> Frame:
-        sigma = column(self.sigma, frame.data) / 255
-        data = frame.data + sigma * self.unit(frame, self.grey)
+        sigma, grey = rows_of(self.sigma, frame) / 255, rows_of(self.grey, frame)
+        data = display.gaussian(frame.data, sigma, grey, seeds(self.seed, frame), frame.grid.start)
         return frame.with_data(data, noise=more(frame, 1, sigma.square()))
 
 
@@ -92,7 +87,8 @@ class SpeckleNoise(DisplayNoise):
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
 
     def apply(self, frame: Frame) -> Frame:
-        gain = 1 + column(self.sigma, frame.data) / 255 * self.unit(frame, self.grey)
+        sigma, grey = rows_of(self.sigma, frame) / 255, rows_of(self.grey, frame)
+        gain = display.gaussian(torch.ones_like(frame.data), sigma, grey, seeds(self.seed, frame), frame.grid.start)
         return frame.with_data(frame.data * gain, noise=None)  # its variance is no line of the signal
 
 
@@ -116,21 +112,9 @@ class PoissonNoise(DisplayNoise):
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that is the luma's, the same in all")
 
     def apply(self, frame: Frame) -> Frame:
-        share, full = column(self.grey, frame.data), column(self.levels, frame.data)
-        scale, seeds = column(self.scale, frame.data), rows_of(self.seed, frame)
-
-        def residual(x: Tensor, stream: int) -> Tensor:
-            signal = x.clamp(0, 1)
-            unit = normal_field(seeds, x.shape[1], frame.grid.start, frame.size, stream=stream)
-            return display.poisson_of_normal(unit, signal * full) / full - signal
-
-        if bool((share == 0).all()):
-            noise = residual(frame.data, 0)
-        elif bool((share == 1).all()):
-            noise = residual(display.luma(frame.data), 1)
-        else:
-            noise = display.mixed(residual(frame.data, 0), residual(display.luma(frame.data), 1), share)
-        return frame.with_data(frame.data + scale * noise, noise=more(frame, 0, scale.square() / full))
+        scale, levels, grey = (rows_of(v, frame) for v in (self.scale, self.levels, self.grey))
+        data = display.poisson(frame.data, scale, levels, grey, seeds(self.seed, frame), frame.grid.start)
+        return frame.with_data(data, noise=more(frame, 0, scale.square() / levels))
 
 
 @register("correlated_noise")
@@ -151,6 +135,6 @@ class CorrelatedNoise(DisplayNoise):
     colours: Param[int] = Field(default=Seed(), description="seed of the covariance")
 
     def apply(self, frame: Frame) -> Frame:
-        seeds = rows_of(self.seed, frame), rows_of(self.colours, frame)
-        unit = display.correlated(*seeds, frame.grid.start, frame.size)
+        pair = seeds(self.seed, frame), seeds(self.colours, frame)
+        unit = display.correlated(*pair, frame.grid.start, frame.size)
         return frame.with_data(frame.data + column(self.sigma, frame.data) / 255 * unit, noise=None)

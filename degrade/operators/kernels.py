@@ -8,7 +8,7 @@ the row's place in the field; rows and channels with equal numbers share one ``t
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -45,7 +45,7 @@ class Kernel(Model):
             field: (b, 2) place of each row (y, x) [half diagonals]; NaN where unknown.
 
         Returns:
-            (b or 1, 3, p) float64.
+            (b or 1, 3, p) float64, or (b or 1, 1, p) where the channels have the same.
         """
         raise NotImplementedError
 
@@ -67,15 +67,14 @@ class Kernel(Model):
 
 
 def _channels(value: Any) -> Tensor:
-    """A field that is a number, n numbers, or a triple of either, as (b or 1, 3)."""
-    each = value if isinstance(value, tuple) else (value, value, value)
-    return torch.stack(
-        torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in each)), dim=-1
-    )
+    """A field that is a number, n numbers, or a triple of either, as (b or 1, 1 or 3)."""
+    each = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+    columns = [torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in each]
+    return torch.stack(torch.broadcast_tensors(*columns), dim=-1) if len(columns) > 1 else columns[0][:, None]
 
 
 def numbers(*values: Any) -> Tensor:
-    """Several such fields as (b or 1, 3, p)."""
+    """Several such fields as (b or 1, 1 or 3, p)."""
     return torch.stack(torch.broadcast_tensors(*(_channels(v) for v in values)), dim=-1)
 
 

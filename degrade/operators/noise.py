@@ -16,6 +16,7 @@ from torch import Tensor
 from degrade.maths.gradient import root
 from degrade.maths.noise import poisson_quantile, tukey_lambda
 from degrade.maths.philox import normal_field, uniform_field
+from degrade.maths.sensor import noisy
 from degrade.recipe import cameras
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
@@ -56,9 +57,10 @@ class CurveNoise(Operator):
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
     def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
-        if self.iso == "photo" and frame is not None and bool(torch.isfinite(frame.sensor.iso).all()):
+        if isinstance(self.iso, str) and frame is not None and bool(torch.isfinite(frame.sensor.iso).all()):
             # found here it is a field of the record, whatever another noise operator calls the row
-            return self.model_copy(update={"iso": frame.sensor.iso[0].item()}).draw(key, frame, own)
+            known = frame.sensor.iso.cpu().numpy()
+            return self.model_copy(update={"iso": known if len(known) > 1 else known[0].item()}).draw(key, frame, own)
         return super().draw(key, frame, own)
 
     def suits(self, sensor: Sensor) -> None:
@@ -152,10 +154,9 @@ class SensorNoise(CurveNoise):
         default="keep", description="noise that the photo brought along"
     )
 
-    def variance(self, frame: Frame) -> Tensor:
-        """(b, c, h, w) target variance on the normalised signal, source noise taken into account."""
+    def added(self, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+        """As `lines`, of the noise to be added: that of the source taken into account."""
         signal, shot, read = self.lines(frame)
-        target = shot * signal + read
         noise = (frame.reference or frame).noise
         if noise is None:
             if self.source == "subtract":
@@ -163,16 +164,27 @@ class SensorNoise(CurveNoise):
                     "the noise already in the photo is unknown, so it cannot be subtracted: "
                     "use source: keep, or a photo with NoiseProfile and ISO"
                 )
-            return target
-        there = noise[:, 0, :, None, None] * signal + noise[:, 1, :, None, None]
+            return signal, shot, read
+        there = noise[:, 0, :, None, None], noise[:, 1, :, None, None]
         if self.source == "subtract":
-            return (target - there).clamp(min=0)
-        _compare(there, target, refuse=self.source == "refuse", help="shrink more, or use {}source: subtract{}")
-        return target
+            return signal, shot - there[0], read - there[1]
+        mean = signal.mean((2, 3), keepdim=True)
+        _compare(
+            there[0] * mean + there[1],
+            shot * mean + read,
+            refuse=self.source == "refuse",
+            help="shrink more, or use {}source: subtract{}",
+        )
+        return signal, shot, read
+
+    def variance(self, frame: Frame) -> Tensor:
+        """(b, c, h, w) variance that is added to the normalised signal."""
+        signal, shot, read = self.added(frame)
+        return (shot * signal + read).clamp(min=0)
 
     def apply(self, frame: Frame) -> Frame:
         unit = normal_field(self.seeds(frame), frame.data.shape[1], frame.grid.start, frame.size)
-        return frame.with_data(torch.addcmul(frame.data, root(self.variance(frame)), unit), reference=None)
+        return frame.with_data(noisy(frame.data, *self.added(frame), unit), reference=None)
 
 
 @register("photon_noise")

@@ -6,14 +6,17 @@ What follows the field is taken at the centre of a patch. Distortion is left out
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from degrade.maths import fourier
+from degrade.maths import filter, fourier
 from degrade.maths import psf as spread
 from degrade.operators.kernels import (
     OUTSIDE,
@@ -41,6 +44,7 @@ from degrade.operators.spatial import (
 )
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
+from degrade.recipe.group import Group, Rows
 from degrade.recipe.operator import Operator, Spec, register
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice, bounds
@@ -147,24 +151,24 @@ class PsfBlur(Operator):
             PhotoError: if a kernel needs a place in the field that is unknown or outside.
         """
         at = sensor.centre.new_full((len(sensor), 2), float("nan")) if field is None else field
-        fine, radius = replace(sensor, pitch=sensor.pitch / oversample), self.radius * oversample
+        fine = sensor if oversample == 1 else replace(sensor, pitch=sensor.pitch / oversample)
+        radius = self.radius * oversample
         kernels: list[Any] = list(self.kernels)
         values = [_finer(k.values(fine, at), k.lengths, oversample) for k in kernels]
-        rows = max(len(v) for v in values)
         if self.window is not None:
             values.append(numbers(self.window) * oversample)
-            rows = max(rows, len(values[-1]))
-        found = [torch.unique(v.expand(rows, 3, -1).flatten(0, 1), dim=0, return_inverse=True) for v in values]
+        shape = max(len(v) for v in values), max(v.shape[1] for v in values)  # rows, and channels where they differ
+        found = [_distinct(v.expand(*shape, -1).flatten(0, 1)) for v in values]
         # one transfer for each set of a kernel's numbers, one product for each combination of sets
-        mixed, index = torch.unique(torch.stack([i for _, i in found], dim=-1), dim=0, return_inverse=True)
+        mixed, index = _distinct(torch.stack([i for _, i in found], dim=-1))
         size = spread.grid_size(radius)
-        transfer = torch.ones((), dtype=torch.float64)
         try:
             known = kernels[0].spatial(found[0][0][mixed[:, 0]], radius) if len(kernels) == 1 else None
             if known is None:
-                for i, (factor, (unique, _)) in enumerate(zip(kernels, found, strict=False)):
-                    transfer = transfer * factor.transfer(unique, size)[mixed[:, i]]
-                known = spread.kernel_from_transfer(transfer, radius)
+                pairs = zip(kernels, found, strict=False)
+                each = spread.quarters([factor.transfer(unique, size) for factor, (unique, _) in pairs])
+                product = reduce(torch.mul, (t[mixed[:, i]] for i, t in enumerate(each)))
+                known = spread.kernel_from_transfer(product, radius)
             if self.window is not None:
                 known = spread.windowed(known[0], known[1], found[-1][0][mixed[:, -1], 0])
         except ValueError as wrong:
@@ -172,35 +176,58 @@ class PsfBlur(Operator):
         kernel, lost = known
         if oversample > 1 and any(k.diffracts for k in kernels):
             kernel = spread.lifted(kernel, oversample)
-        return kernel, index.reshape(rows, 3), lost
+        return kernel, index.reshape(shape).expand(-1, 3), lost
 
     def kernel(self, sensor: Sensor, field: Tensor | None = None) -> Tensor:
         kernel, index, _ = self.psf(sensor, field)
         return kernel[index]
 
+    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+        # kernels of all rows are computed together, whatever their pictures' sizes
+        op = self.take(np.concatenate([places[g.rows] for g in groups]))
+        return [Group(g.rows, f) for g, f in zip(groups, op._blurred([g.frame for g in groups]), strict=True)]
+
     def apply(self, frame: Frame) -> Frame:
-        found = self.psf(frame.sensor, frame.field, frame.oversample)
-        kernel, index, lost = (t.to(frame.data.device) for t in found)
-        noise = frame.noise
-        if noise is not None:
-            noise = noise * kernel.square().sum((-2, -1))[index][:, None, :]
-        data, edge = frame.data, kernel.shape[-1] // 2 if self.border == "reflect" else 0
-        if edge:
-            data = fourier.reflected(data, edge)
-        if len(kernel) == 3 * len(frame):  # none is shared: transformed where they are used, they stay in the cache
-            data = fourier.convolve(data, kernel[index])
+        return self._blurred([frame])[0]
+
+    def _blurred(self, frames: Sequence[Frame]) -> list[Frame]:
+        """The frames, which hold the rows of this stack one after the other."""
+        sizes, device = [len(f) for f in frames], frames[0].data.device
+        sensor, field = Sensor.joined([f.sensor for f in frames]), torch.cat([f.field for f in frames])
+        kernel, index, lost = (t.to(device) for t in self.psf(sensor, field, frames[0].oversample))
+        index = index.expand(sum(sizes), -1)
+        each, worst = index.split(sizes), lost[index].amax(-1).split(sizes)
+        if self.border == "reflect":
+            blurred = filter.convolve_mirrored([f.data for f in frames], kernel, each)
         else:
-            data = fourier.filtered(data, fourier.spectrum(kernel, (data.shape[-2], data.shape[-1])), index)
-        if edge:
-            data = data[..., edge:-edge, edge:-edge].contiguous()
-        return frame.with_data(
-            data, noise=noise, notes={**frame.notes, "lost": lost[index].amax(-1).expand(len(frame))}
-        )
+            blurred = [_within_margin(f.data, kernel, i) for f, i in zip(frames, each, strict=True)]
+        done = list[Frame]()
+        for frame, data, which, part in zip(frames, blurred, each, worst, strict=True):
+            noise = frame.noise
+            if noise is not None:
+                noise = noise * kernel.square().sum((-2, -1))[which][:, None, :]
+            done.append(frame.with_data(data, noise=noise, notes={**frame.notes, "lost": part}))
+        return done
+
+
+def _within_margin(data: Tensor, kernel: Tensor, index: Tensor) -> Tensor:
+    """Data whose margin is lost to kernels (u, k, k), ``index`` (b, 3) says which."""
+    own, index = index.unique(return_inverse=True)
+    if len(own) == index.numel():  # none is shared: transformed where they are used, they stay in the cache
+        return fourier.convolve(data, kernel[own][index])
+    return fourier.filtered(data, fourier.spectrum(kernel[own], (data.shape[-2], data.shape[-1])), index)
+
+
+def _distinct(sets: Tensor) -> tuple[Tensor, Tensor]:
+    """The different ones of n sets of numbers, and which of them each is."""
+    if len(sets) == 1:
+        return sets, torch.zeros(1, dtype=torch.int64)
+    return torch.unique(sets, dim=0, return_inverse=True)
 
 
 def _finer(values: Tensor, lengths: int, oversample: int) -> Tensor:
     """The numbers of a kernel with its lengths counted in finer pixels."""
-    return torch.cat((values[..., :lengths] * oversample, values[..., lengths:]), dim=-1)
+    return values if oversample == 1 else torch.cat((values[..., :lengths] * oversample, values[..., lengths:]), dim=-1)
 
 
 @register("lateral_chromatic")

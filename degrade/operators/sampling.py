@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -86,9 +87,9 @@ class Resize(Operator):
 
     A scale is kept to the next whole number of pixels below, and the grid says what came of it: the picture's outer
     edges stay where they are, so that LR and HR never slip. A patch that lies in its surroundings is resampled with
-    them, and its size must come out whole. A drawn scale, or any behind an operator with ``border: reflect``, takes
-    the patch as a picture of its own, as the classical chains do: no margin, border treated as in `maths.resize`, and
-    rows of different sizes, which a `resize` with ``size`` brings together at the end.
+    them, and its size must come out whole. A drawn scale or factor, or any behind an operator with ``border: reflect``,
+    takes the patch as a picture of its own, as the classical chains do: no margin, border treated as in `maths.resize`,
+    and rows of different sizes, which a `resize` with ``size`` brings together at the end.
 
     ``antialias: true`` is Pillow's `resize`, ``false`` is torch's ``interpolate``, ``prefilter: gaussian``
     scikit-image's. A `nearest` or `box` at an even factor has no middle sample and takes the later one.
@@ -108,7 +109,9 @@ class Resize(Operator):
     of: Literal["picture", "patch"] = Field(
         default="picture", description="what a scale counts from: what comes in, or the patch as it was cut"
     )
-    factor: float | None = Field(default=None, description="input pixels an output pixel, each way", gt=0, le=1024)
+    factor: Param[Annotated[float, Field(ge=1 / 64, le=1024)]] | None = Field(
+        default=None, description="input pixels an output pixel, each way"
+    )
     size: int | None = Field(
         default=None, description="height of the patch afterwards, without its margin [pixels]; width follows", ge=1
     )
@@ -138,10 +141,12 @@ class Resize(Operator):
                 f"resize works on the sensor's own pixels, which the crop made {spec.oversample} times finer: "
                 f"put a downsample with factor: {spec.oversample} before it"
             )
-        ground, drawn = spec.ground, isinstance(self.scale, Prior)
+        ground, drawn = spec.ground, isinstance(self.scale, Prior) or isinstance(self.factor, Prior)
         if ground is None:
             if drawn or self.size is not None:
-                raise RecipeError("resize: a drawn scale and a size need a patch: before the crop give one scale")
+                raise RecipeError(
+                    "resize: a drawn scale or factor and a size need a patch: before the crop give one scale"
+                )
             return replace(spec, grid=spec.grid.scaled(1 / self._fixed()))
         if self.size is not None:
             size = self.size, self.size * ground[1] / ground[0]
@@ -177,7 +182,7 @@ class Resize(Operator):
         return 1 if spec.whole else Fraction(self.ratio(spec)).limit_denominator(4096).numerator
 
     def _fixed(self) -> float:
-        return 1 / self.factor if self.factor is not None else bounds(self.scale)[1]
+        return 1 / bounds(self.factor)[0] if self.factor is not None else bounds(self.scale)[1]
 
     def target(self, frame: Frame, at: Any = slice(None)) -> Any:
         """Height and width after it, with the margin, of some rows of a frame: (2,), or (2, rows)."""
@@ -187,7 +192,8 @@ class Resize(Operator):
             height, width = (h - 2 * edge) * sy, (w - 2 * edge) * sx
             margin = 2 * round(edge * self.size * sy / height)
             return np.array([self.size + margin, round(self.size * width / height) + margin])
-        scale: Any = self.scale if self.factor is None else 1 / self.factor
+        factor: Any = self.factor
+        scale: Any = self.scale if factor is None else 1 / factor
         scale = scale[at] if isinstance(scale, np.ndarray) else scale
         side = np.array(frame.size, np.float64)
         if self.of == "patch":
@@ -195,10 +201,13 @@ class Resize(Operator):
         side = side if np.ndim(scale) == 0 else side[:, None]
         return np.maximum(np.floor(side * scale + 1e-6), 1).astype(np.int64)
 
-    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
-        at = group.rows if at is None else at
-        parts = agreeing(group, np.arange(len(at)), list(self.target(group.frame, at)))  # rows of one size go together
-        return [Group(g.rows, self.take(at[p]).apply(g.frame)) for g, p in parts]
+    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+        parts = (  # rows of one size go together
+            part
+            for group in groups
+            for part in agreeing(group, np.arange(len(group.rows)), list(self.target(group.frame, places[group.rows])))
+        )
+        return [Group(g.rows, self.take(places[g.rows]).apply(g.frame)) for g, _ in parts]
 
     def apply(self, frame: Frame) -> Frame:
         (h, w), goal = frame.size, self.target(frame).reshape(2, -1)

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.maths import bayer
-from degrade.maths.gradient import straight
+from degrade.maths import bayer, sensor
 from degrade.maths.maps import shrunk
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Space
@@ -89,10 +88,7 @@ class Quantise(Operator):
         return replace(super().plan(spec), digital=True)
 
     def apply(self, frame: Frame) -> Frame:
-        black, full = levels(frame)
-        dn = torch.addcmul(black, frame.data, full)
-        dn = straight(dn, torch.round(dn)).clamp(min=0)
-        return frame.with_data((torch.minimum(dn, black + full) - black) / full)
+        return frame.with_data(sensor.quantised(frame.data, *levels(frame)))
 
 
 def levels(frame: Frame) -> tuple[Tensor, Tensor]:

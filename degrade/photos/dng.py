@@ -1,17 +1,19 @@
 """Write a Bayer DNG: a mosaic and what is known about it, exactly as it will be read back.
 
-One uncompressed strip and the tags of DNG 1.4, written by tifffile alone.  Real numbers become the nearest fractions
-of 32 bits, so that decimals such as 2.1 or 1/125 return unchanged.  Source: Adobe DNG specification 1.7, TIFF/EP.
+One uncompressed strip, or tiles of lossless JPEG, and the tags of DNG 1.4, written by tifffile.  Real numbers become
+the nearest fractions of 32 bits, so that decimals such as 2.1 or 1/125 return unchanged.  Source: Adobe DNG
+specification 1.7, TIFF/EP.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from degrade.recipe.folders import whole
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
 _D65 = 21
+_JPEG, _TILE = 7, 512
 
 
 def write_dng(
@@ -38,6 +41,7 @@ def write_dng(
     make: str = "degrade",
     model: str = "degrade demo-a",
     active_area: tuple[int, int, int, int] | None = None,
+    compressed: bool = False,
 ) -> None:
     """Write a mosaic as DNG, whole or not at all (temporary name in the same folder, fsync, rename).
 
@@ -54,6 +58,7 @@ def write_dng(
         noise_profile: shot and read (S, O) for R G1 G2 B, variance ``S x + O`` of the normalised signal.
         make, model: ASCII names; invent one, or LibRaw replaces facts by its own table of known cameras.
         active_area: top, left, bottom, right of the visible photosites; default all.
+        compressed: keep the photosites as lossless JPEG, as most cameras and converters do.
 
     Raises:
         ValueError: if something cannot be written exactly.
@@ -120,7 +125,7 @@ def write_dng(
         tag(33434, _RATIONAL, *_fractions([Fraction(exposure).limit_denominator(10**6)]))
     if active_area is not None:
         tag(50829, _LONG, *active_area)
-    _write(Path(path), mosaic, tags)
+    _write(Path(path), mosaic, tags, compressed)
 
 
 def _pattern(phase: str, values: Sequence[int]) -> list[int]:
@@ -137,16 +142,30 @@ def _fractions(values: Any) -> list[int]:
     return parts
 
 
-def _write(path: Path, mosaic: NDArray[np.uint16], tags: list[tuple[int, int, int, Any, bool]]) -> None:
+def _tiles(mosaic: NDArray[np.uint16], side: int) -> Iterator[bytes]:
+    """Lossless JPEGs of squares, rows first; what hangs over the edge repeats it."""
+    height, width = (-n % side for n in mosaic.shape)
+    padded = np.pad(mosaic, ((0, height), (0, width)), mode="edge")
+    for y in range(0, len(padded), side):
+        for x in range(0, padded.shape[1], side):
+            square = np.ascontiguousarray(padded[y : y + side, x : x + side])
+            yield bytes(imagecodecs.ljpeg_encode(square, bitspersample=16))
+
+
+def _write(path: Path, mosaic: NDArray[np.uint16], tags: list[tuple[int, int, int, Any, bool]], tiled: bool) -> None:
+    kept: dict[str, Any] = {"data": mosaic, "rowsperstrip": mosaic.shape[0]}
+    if tiled:
+        side = min(_TILE, min(mosaic.shape) // 16 * 16)  # LibRaw misreads a tile that is wider than the picture
+        kept = {"data": _tiles(mosaic, side), "shape": mosaic.shape, "dtype": mosaic.dtype}
+        kept |= {"tile": (side, side), "compression": _JPEG}
     with whole(path) as temporary:
         tifffile.imwrite(
             temporary,
-            mosaic,
             photometric=32803,
             planarconfig=1,
             metadata=None,
             software="degrade",
-            rowsperstrip=mosaic.shape[0],
             subfiletype=0,
             extratags=tags,
+            **kept,
         )

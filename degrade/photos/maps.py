@@ -1,9 +1,9 @@
 """Maps beside a photo, on the frame's own pixels: depth, normals, albedo, height, masks, labels.
 
 A map lies on the photo's visible raw area, whatever its own size, and is not turned. PNG and JPEG (imagecodecs), TIFF
-(tifffile), .npy and .npz (numpy). Whole numbers of masks, normals and albedo count from 0 to their type's largest,
-those of depth, height and labels are taken as they are; floating point always is. Normals of whole numbers n are
-``2 n / largest - 1``; albedo of whole numbers is sRGB. No EXR: nothing that this package installs reads it.
+(tifffile), EXR (OpenEXR), .npy and .npz (numpy). Whole numbers of masks, normals and albedo count from 0 to their
+type's largest, those of depth, height and labels are taken as they are; floating point always is. Normals of whole
+numbers n are ``2 n / largest - 1``; albedo of whole numbers is sRGB.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from degrade.maths.colour import srgb_decode
 from degrade.maths.maps import laid, unit
+from degrade.photos.exr import read_exr
 from degrade.photos.folder import path_of
 from degrade.photos.tags import BROKEN, silent
 from degrade.recipe.errors import PhotoError
@@ -121,13 +122,15 @@ def _pixels(path: Path, name: str) -> NDArray[Any]:
             return np.asarray(imagecodecs.png_decode(path.read_bytes()))
         if end in (".jpg", ".jpeg"):
             return np.asarray(imagecodecs.jpeg_decode(path.read_bytes()))
+        if end == ".exr":
+            return read_exr(path, name)
     except PhotoError:
         raise
     except OSError as wrong:
         raise PhotoError(f"{path} cannot be opened ({wrong.strerror or wrong}): check that it may be read") from wrong
     except (*BROKEN, RuntimeError, ValueError, IndexError) as wrong:
         raise PhotoError(f"{path} cannot be decoded ({wrong}): write it anew") from wrong
-    raise PhotoError(f"{path} is not a map that can be read: save it as .png, .jpg, .tif, .npy or .npz")
+    raise PhotoError(f"{path} is not a map that can be read: save it as .png, .jpg, .tif, .exr, .npy or .npz")
 
 
 def _meaning(path: Path, kind: str, aux: Aux, pixels: NDArray[Any]) -> Tensor:

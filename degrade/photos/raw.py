@@ -13,11 +13,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import numpy as np
 import rawpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from degrade.maths import bayer
+from degrade.maths import bayer, bayer_cpu
 from degrade.photos.facts import RawFacts, gather
 from degrade.photos.tags import Tags, is_linear_raw, read_tags
 from degrade.recipe.errors import PhotoError
@@ -83,19 +85,11 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
         raise ValueError(f"iso must be above 0, got {iso}")
     with _opened(path) as (raw, tags):
         facts = gather(path, raw, tags)
-        dn = bayer.pack(torch.from_numpy(raw.raw_image_visible), facts.phase)[None]  # a copy: LibRaw frees its own
-    low, high = int(dn.numpy().min()), int(dn.numpy().max())
-    if low == high:
-        raise PhotoError(f"{path} holds no picture, all photosites read {low} DN: copy it again from the card")
+        data, clipped = _pixels(path, bayer_cpu.whole(raw.raw_image_visible, facts.phase), facts, space, shrink)
     top, left = bayer.red_site(facts.phase)
     if space is Space.LINEAR:
-        if min(bayer.resampled(n, shrink) for n in dn.shape[2:]) < 1:
-            h, w = facts.size
-            raise PhotoError(f"{path} is too small for shrink {shrink} ({h} x {w} photosites): leave it out")
-        data = bayer.merge(_normalised(bayer.planes(dn, shrink), facts))
         grid = Grid((float(shrink), float(shrink)), (float(top + shrink), float(left + shrink)))
     else:
-        data = _normalised(dn.to(torch.float32), facts)
         grid = Grid((2.0, 2.0), (float(top), float(left)))
     iso = facts.iso if iso is None else float(iso)
     return Frame(
@@ -104,7 +98,7 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
         sensor=_sensor(facts, iso),
         grid=grid,
         noise=_noise(facts, space, shrink),
-        aux={"clipped": _clipped(dn, high, facts.white, space, shrink)},
+        aux={"clipped": clipped},
         model=_model(facts),
     )
 
@@ -125,19 +119,27 @@ def _opened(path: Path) -> Generator[tuple[Any, Tags], None, None]:
         raise PhotoError(f"{path} cannot be decoded ({reason}): copy it again from the card, or remove it") from error
 
 
-def _normalised(four: Tensor, facts: RawFacts) -> Tensor:
-    """DN to signal, in place, (1, 4, h, w)."""
-    black = torch.tensor(facts.black, dtype=torch.float32)[:, None, None]
-    return four.sub_(black).div_(facts.white - black)
-
-
-def _clipped(dn: Tensor, high: int, white: float, space: Space, shrink: int) -> Tensor:
-    linear = space is Space.LINEAR
-    h, w = (bayer.resampled(n, shrink) if linear else n for n in dn.shape[2:])
-    if high < white:
-        return torch.zeros(1, 1, h, w)
-    full = torch.from_numpy(dn.numpy() >= white)
-    return (bayer.touched(full, shrink) if linear else full.any(1))[:, None].to(torch.float32)
+def _pixels(
+    path: Path, mosaic: NDArray[np.uint16], facts: RawFacts, space: Space, shrink: int
+) -> tuple[Tensor, Tensor]:
+    """Signal (1, c, h, w) and where it is clipped (1, 1, h, w), both their own memory: LibRaw frees the mosaic."""
+    low, high = bayer_cpu.extremes(mosaic)
+    if low == high:
+        raise PhotoError(f"{path} holds no picture, all photosites read {low} DN: copy it again from the card")
+    if space is Space.LINEAR:
+        if min(bayer.resampled(n // 2, shrink) for n in mosaic.shape) < 1:
+            h, w = facts.size
+            raise PhotoError(f"{path} is too small for shrink {shrink} ({h} x {w} photosites): leave it out")
+        data = torch.from_numpy(bayer_cpu.linear(mosaic, shrink, facts.black, facts.white))[None]
+        full = bayer_cpu.touched(mosaic, shrink, facts.white) if high >= facts.white else None
+    else:
+        dn = bayer.pack(torch.from_numpy(mosaic))[None]
+        black = torch.tensor(facts.black, dtype=torch.float32)[:, None, None]
+        data = dn.to(torch.float32).sub_(black).div_(facts.white - black)
+        full = np.any(dn.numpy()[0] >= facts.white, axis=0) if high >= facts.white else None
+    if full is None:
+        return data, torch.zeros(1, 1, *data.shape[2:])
+    return data, torch.from_numpy(full)[None, None].to(torch.float32)
 
 
 def _noise(facts: RawFacts, space: Space, shrink: int) -> Tensor | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -24,8 +25,10 @@ from degrade.recipe.tree import put
 
 
 def run(op: Drawn, groups: list[Group], start: Rows, at: Rows) -> list[Group]:
-    """Applies ``op`` to each group and joins what agrees; block row ``start[i]`` has place ``at[i]`` in the stack."""
-    return merge([done for g in groups for done in op.over(g, at[np.searchsorted(start, g.rows)])])
+    """Applies ``op`` to groups and joins what agrees; block row ``start[i]`` has place ``at[i]`` in the stack."""
+    places = np.full(start.max(initial=-1) + 1, -1)
+    places[start] = at
+    return merge(op.over(groups, places))
 
 
 class Container(Operator):
@@ -57,12 +60,10 @@ class Container(Operator):
             notes |= frame.notes
         return replace(frame, notes=notes)
 
-    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
-        at = group.rows if at is None else at
-        groups = [group]
+    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
         for op in self.sequence():
-            groups = run(op, groups, group.rows, at)
-        return groups
+            groups = merge(op.over(groups, places))
+        return list(groups)
 
     def camera(self, sensor: Sensor) -> Sensor:
         for op in self.sequence():

@@ -11,9 +11,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -160,6 +162,38 @@ class Sensor:
         """The sensor with ``f`` applied to each field."""
         return Sensor(**{x.name: f(getattr(self, x.name)) for x in dataclasses.fields(self)})
 
+    def rows(self, at: Tensor) -> Sensor:
+        """The cameras of some rows, by place.
+
+        >>> Sensor.make(3, iso=200.0).rows(torch.tensor([2, 0])).iso
+        tensor([200., 200.])
+        """
+        some = object.__new__(_Rows)
+        taken = self.taken if isinstance(self, _Rows) else None
+        some.__dict__["taken"] = (self, at) if taken is None else (taken[0], taken[1][at])
+        return some
+
+    @staticmethod
+    def joined(parts: Sequence[Sensor]) -> Sensor:
+        """The cameras of several sensors, one after the other."""
+        taken = [p.taken for p in parts if isinstance(p, _Rows) and p.taken is not None]
+        if len(taken) == len(parts) and all(whole is taken[0][0] for whole, _ in taken):
+            return taken[0][0].rows(torch.cat([at for _, at in taken]))
+        return Sensor(**{x.name: torch.cat([getattr(p, x.name) for p in parts]) for x in dataclasses.fields(Sensor)})
+
+
+class _Rows(Sensor):
+    """Some rows of a sensor, whose fields are taken when they are first read: most of them never are."""
+
+    taken: ClassVar[tuple[Sensor, Tensor] | None] = None  #: from which, and which; none once `replace` made it whole
+
+    def __getattr__(self, name: str) -> Tensor:
+        if self.taken is None or name not in Sensor.__dataclass_fields__:
+            raise AttributeError(name)
+        whole, at = self.taken
+        field = getattr(whole, name)
+        return self.__dict__.setdefault(name, field[at.to(field.device)])
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -222,17 +256,26 @@ class Frame:
         )
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Frame:
-        """The frame with ``f`` applied to each tensor (an index along rows, a move to a device)."""
+        """The frame with ``f`` applied to each tensor (a move to a device)."""
+        return self._mapped(f, lambda sensor: sensor.map(f))
+
+    def rows(self, at: NDArray[np.int64]) -> Frame:
+        """Some rows, by place; those that follow one another share memory with the frame."""
+        index = torch.from_numpy(at)
+        here = slice(int(at[0]), int(at[-1]) + 1) if (at[1:] - at[:-1] == 1).all() else index.to(self.data.device)
+        return self._mapped(lambda t: t[here], lambda sensor: sensor.rows(index))
+
+    def _mapped(self, f: Callable[[Tensor], Tensor], camera: Callable[[Sensor], Sensor]) -> Frame:
         return Frame(
             data=f(self.data),
             space=self.space,
-            sensor=self.sensor.map(f),
+            sensor=camera(self.sensor),
             grid=self.grid,
             origin=f(self.origin),
             field=f(self.field),
             noise=None if self.noise is None else f(self.noise),
             aux={k: f(v) for k, v in self.aux.items()},
-            reference=self.reference and self.reference.map(f),
+            reference=self.reference and self.reference._mapped(f, camera),
             notes={k: f(v) for k, v in self.notes.items()},
             oversample=self.oversample,
             model=self.model,

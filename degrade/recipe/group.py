@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from degrade.recipe.frame import Frame, Sensor
 
 Rows = NDArray[np.int64]
+WIDE: Final = 2**17  #: samples of a row from which a CPU copies it longer than it takes to begin a tensor call
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,29 @@ def among(rows: Rows, these: Rows) -> Rows:
 
 def subset(group: Group, at: Rows) -> Group:
     """Some rows of a group, by place within it."""
-    if len(at) == len(group.rows):
-        return group
-    index = torch.from_numpy(at).to(group.frame.data.device)
-    return Group(group.rows[at], group.frame.map(lambda t: t[index]))
+    return group if len(at) == len(group.rows) else Group(group.rows[at], group.frame.rows(at))
 
 
-def merge(groups: Sequence[Group]) -> list[Group]:
-    """Groups that agree in all but their rows, joined in row order."""
+def parts(group: Group, at: Rows) -> list[Group]:
+    """Some rows of a group: together, or each by itself where they are wide, so that none is copied."""
+    if len(at) < len(group.rows) and _wide(group.frame):
+        return [subset(group, at[i : i + 1]) for i in range(len(at))]
+    return [subset(group, at)]
+
+
+def _wide(frame: Frame) -> bool:
+    return frame.data.is_cpu and frame.data.numel() >= WIDE * len(frame)
+
+
+def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
+    """Groups that agree in all but their rows, joined in row order; those of wide rows only if asked for."""
+    if len(groups) < 2:
+        return list(groups)
     alike: dict[Any, list[Group]] = {}
     for g in groups:
         f = g.frame
         key = (
+            None if wide or not _wide(f) else int(g.rows[0]),
             f.data.shape[1:],
             f.space,
             f.grid,
@@ -62,27 +74,30 @@ def merge(groups: Sequence[Group]) -> list[Group]:
 def _join(groups: list[Group]) -> Group:
     rows = np.concatenate([g.rows for g in groups])
     order = np.argsort(rows)
-    index = torch.from_numpy(order)
-    frames = [g.frame for g in groups]
+    frames, index = [g.frame for g in groups], torch.from_numpy(order)
+    ends = np.cumsum([len(f) for f in frames])
+    places = np.split(torch.argsort(index).numpy(), ends[:-1])
 
     def cat(pick: Callable[[Frame], Tensor]) -> Tensor:
-        return torch.cat([pick(f) for f in frames])[index]
+        first = pick(frames[0])
+        whole = first.new_empty(len(rows), *first.shape[1:])
+        for place, f in zip(places, frames, strict=True):
+            whole[int(place[0]) if len(place) == 1 else torch.from_numpy(place).to(first.device)] = pick(f)
+        return whole
 
     names = sorted({n for f in frames for n in f.notes})
-    nothing = [torch.full((len(f),), float("nan")) for f in frames]
+    nothing = torch.full((1,), float("nan"))
     first = frames[0]
     joined = replace(
         first,
         data=cat(lambda f: f.data),
-        sensor=Sensor(**{n: cat(lambda f, n=n: getattr(f.sensor, n)) for n in first.sensor.__dict__}),
+        sensor=Sensor.joined([f.sensor for f in frames]).rows(index),
         origin=cat(lambda f: f.origin),
         field=cat(lambda f: f.field),
         noise=None if first.noise is None else cat(lambda f: cast(Tensor, f.noise)),
         aux={k: cat(lambda f, k=k: f.aux[k]) for k in first.aux},
         reference=first.reference and _join([Group(g.rows, cast(Frame, g.frame.reference)) for g in groups]).frame,
-        notes={
-            n: torch.cat([f.notes.get(n, none) for f, none in zip(frames, nothing, strict=True)])[index] for n in names
-        },
+        notes={n: cat(lambda f, n=n: f.notes[n] if n in f.notes else nothing.expand(len(f))) for n in names},
     )
     return Group(rows[order], joined)
 
@@ -90,8 +105,8 @@ def _join(groups: list[Group]) -> Group:
 def agreeing(group: Group, at: Rows, fields: list[Any]) -> list[tuple[Group, Rows]]:
     """The group split so that rows of a part agree in ``fields``."""
     varying = [f for f in fields if isinstance(f, np.ndarray)]
-    if not varying:
+    if not varying or len(at) == 1:
         return [(group, at)]
     _, which = np.unique(np.stack([f[at] for f in varying]), axis=1, return_inverse=True)
-    parts = [np.flatnonzero(which == k) for k in range(int(which.max()) + 1)]
-    return [(subset(group, p), at[p]) for p in parts]
+    places = (np.flatnonzero(which == k) for k in range(int(which.max()) + 1))
+    return [(subset(group, p), at[p]) for p in places]

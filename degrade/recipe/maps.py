@@ -29,6 +29,11 @@ KINDS: Final[dict[str, How]] = {
 KEYS: Final = ("stem", "name", "folder")
 
 
+def channels(name: str) -> int:
+    """Channels of a map of that name: 3 of normals and albedo, else 1."""
+    return 3 if kind(name) in ("normal", "albedo") else 1
+
+
 def kind(name: str) -> str:
     """The kind of a map: the first word of its name.
 

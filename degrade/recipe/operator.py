@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from degrade.recipe.errors import RecipeError, find
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.group import Group, Rows, agreeing, among, merge, subset
+from degrade.recipe.group import Group, Rows, agreeing, among, merge, parts
 from degrade.recipe.key import Key
 from degrade.recipe.param import misplaced
 from degrade.recipe.prior import Choice, Prior, plain
@@ -70,7 +70,7 @@ class Operator(Model):
             RecipeError: if the operator cannot follow what stands before it.
         """
         self.check_space(spec)
-        return spec
+        return replace(spec, digital=False)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -156,13 +156,11 @@ class Operator(Model):
             ),
         )
 
-    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
-        """Applies it to a group of rows; ``at`` are the rows' places in this stack, the block's own by default."""
-        at = group.rows if at is None else at
-        return [
-            Group(g.rows, self.take(a).apply(g.frame))
-            for g, a in agreeing(group, at, [getattr(self, n) for n in sorted(self.uniform)])
-        ]
+    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+        """Applies it to groups of a block's rows; ``places`` are those of all the block's rows in this stack."""
+        alike = [getattr(self, n) for n in sorted(self.uniform)]
+        each = (part for group in groups for part in agreeing(group, places[group.rows], alike))
+        return [Group(g.rows, self.take(at).apply(g.frame)) for g, at in each]
 
     # -- reading and writing ------------------------------------------------------------------------------------------
 
@@ -204,15 +202,23 @@ class Split:
 
     parts: tuple[tuple[Rows, Drawn], ...]
 
-    def over(self, group: Group, at: Rows | None = None) -> list[Group]:
-        """Applies each part to its rows of the group."""
-        at = group.rows if at is None else at
-        done: list[Group] = []
-        for rows, op in self.parts:
-            here = among(at, rows)
-            if len(here):
-                done += op.over(subset(group, here), np.searchsorted(rows, at[here]))
-        return merge(done)
+    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Split:
+        """The same with nothing left to choose, at n addresses."""
+        return Split(tuple((rows, op.draw(key[rows], own=own)) for rows, op in self.parts))
+
+    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+        """Applies each part to its rows of the groups."""
+        part, inner = np.full_like(places, -1), np.zeros_like(places)
+        for k, (rows, _) in enumerate(self.parts):
+            here = among(places, rows)
+            part[here], inner[here] = k, np.searchsorted(rows, places[here])
+        mine: list[list[Group]] = [[] for _ in self.parts]
+        for group in groups:
+            which = part[group.rows]
+            for k in sorted(set(which.tolist())):
+                mine[k] += parts(group, np.flatnonzero(which == k))
+        done = (op.over(some, inner) for (_, op), some in zip(self.parts, mine, strict=True) if some)
+        return merge([group for some in done for group in some])
 
     def take(self, rows: Rows) -> Split:
         """The stack of some of its rows."""
@@ -224,8 +230,11 @@ class Split:
         changed = sensor
         for rows, op in self.parts:
             at = torch.from_numpy(rows)
-            part = op.camera(changed.map(lambda t, at=at: t[at]))
-            changed = Sensor(**{n: t.index_copy(0, at, getattr(part, n)) for n, t in changed.__dict__.items()})
+            before = changed.rows(at)
+            part = op.camera(before)
+            if part is not before:
+                whole = {x.name: (getattr(changed, x.name), getattr(part, x.name)) for x in fields(Sensor)}
+                changed = Sensor(**{n: t.index_copy(0, at, new) for n, (t, new) in whole.items()})
         return changed
 
 
@@ -321,7 +330,9 @@ def stack(op: Operator, keys: Key, own: bool | None = None) -> Drawn:
     path, choice = found
     pick = choice.index(keys.at(*path))
     parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
-    return Split(tuple((rows, put(op, path, value).draw(keys[rows], own=own)) for rows, value in parts if len(rows)))
+    return Split(
+        tuple((r, cast(Operator, put(op, path, v)).take(r).draw(keys[r], own=own)) for r, v in parts if len(r))
+    )
 
 
 def up(n: float, multiple: int) -> int:

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from degrade.recipe import cameras, lens, maps
+from degrade.recipe import cameras, held, lens, maps
 from degrade.recipe.columns import Columns
 from degrade.recipe.errors import RecipeError, find, nearest
 from degrade.recipe.frame import Frame, Sensor, Space
@@ -196,6 +196,11 @@ class Recipe(Model):
         return self.store or tuple(self.planes)
 
     @cached_property
+    def roots(self) -> Mapping[str, tuple[str, ...]]:
+        """Stored planes from which planes that are not stored can be rendered, with the maps that each keeps."""
+        return held.roots(self)
+
+    @cached_property
     def specs(self) -> dict[str, Spec]:
         """Space, channels, size and grid of each plane's result, margin not counted."""
         return {name: self.paths.spec(path) for name, path in self.paths.planes.items()}
@@ -216,8 +221,9 @@ class Recipe(Model):
         return columns
 
     def notes(self) -> tuple[str, ...]:
-        """Names of the numbers a row that operators record while they are applied."""
-        return tuple(f"{name}.{note}" for name in self.paths.behind for note in self.operators[name].noted())
+        """Names of the numbers a row that are known once it is rendered: of operators, and of `roots`."""
+        own = (f"{name}.{note}" for name in self.paths.behind for note in self.operators[name].noted())
+        return (*own, *(n for root in self.roots for n in held.notes(root, self.specs[root].channels)))
 
     # -- identity -----------------------------------------------------------------------------------------------------
 

@@ -16,17 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from degrade.recipe import held
 from degrade.recipe.columns import Columns, Values
 from degrade.recipe.compose import run
 from degrade.recipe.errors import PhotoError, RecipeError, find
 from degrade.recipe.frame import Frame, Sensor
-from degrade.recipe.group import Group, Rows, subset
+from degrade.recipe.group import Group, Rows, merge, subset
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Drawn, Operator
 from degrade.recipe.patches import ABSENT, Patches
 
 if TYPE_CHECKING:
-    from degrade.recipe.paths import Path
+    from degrade.recipe.paths import Path, Paths
     from degrade.recipe.recipe import Recipe
 
 
@@ -46,13 +47,15 @@ class Rendering:
 
     Attributes:
         rows: numbers of the rows that are present, within the photo.
+        entered: the camera that patches were cut with, one row, before operators behind the crop changed it.
         sensor: the camera of each present row, one for all its planes.
+        model: maker and model of the camera that took the photo.
         notes: what operators recorded of each present row, filled as blocks are rendered.
     """
 
     def __init__(self, recipe: Recipe, photo: Frame, name: str) -> None:
         self.recipe = recipe
-        self.key = Key(recipe.seed).at(name)
+        self.model, self.key = photo.model, Key(recipe.seed).at(name)
         if photo.space is not recipe.source.space:
             raise PhotoError(f"the recipe reads {recipe.source.space.value}, the photo came as {photo.space.value}")
         self._stages: dict[Path, Frame] = {(): replace(photo, sensor=recipe.sensor(photo.sensor, photo.model))}
@@ -66,7 +69,8 @@ class Rendering:
             self.keys = patches[self.rows]
             self.ops = {n: self._drawn(n, entering) for n in recipe.paths.behind}
             n = len(self.rows)
-            self.sensor: Sensor = entering.sensor.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
+            self.entered: Sensor = entering.sensor
+            self.sensor: Sensor = self.entered.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
             for op in self.ops.values():
                 self.sensor = op.camera(self.sensor)
         self.notes: dict[str, Values] = {name: np.full(n, np.nan) for name in recipe.notes()}
@@ -111,12 +115,22 @@ class Rendering:
 
     def cut(self, before: Path, at: Rows, margin: int) -> Frame:
         """Some present rows after these operators before the crop, with ``margin`` photo pixels around each."""
-        frame = self.crop.take(at).cut(self.photo_stage(before), margin)
-        sensor = self.sensor.map(lambda t: t[torch.from_numpy(at).to(t.device)])
-        return replace(frame, sensor=sensor, field=self.field(at).to(frame.data.device))
+        photo = self.photo_stage(before)
+        read = {name: t for name, t in photo.aux.items() if name != "clipped"}  # which was for the crop
+        frame = self.crop.take(at).cut(replace(photo, aux=read), margin)
+        return replace(frame, sensor=self.sensor.rows(torch.from_numpy(at)), field=self.field(at).to(frame.data.device))
+
+    @property
+    def paths(self) -> Paths:
+        """The recipe's planes."""
+        return self.recipe.paths
+
+    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+        """The rows just behind the crop, where rendering begins."""
+        return self.cut(path[:-1], at, margin) if path[-1] == self.recipe.paths.crop_name else None
 
     def note(self, name: str, at: Rows, values: Tensor) -> None:
-        """Keeps what an operator records of some present rows."""
+        """Keeps what an operator, or a plane, records of some present rows."""
         self.notes[name][at] = values.cpu().numpy()
 
     # -- blocks of rows -----------------------------------------------------------------------------------------------
@@ -131,7 +145,11 @@ class Rendering:
         """Renders the present rows ``at`` (one of `blocks`) in the planes asked for."""
         with one_thread():
             block = Block(self, at)
-            return {name: block.plane(name) for name in planes or self.recipe.stored}
+            frames = {name: block.plane(name) for name in planes or self.recipe.stored}
+        for root in self.recipe.roots.keys() & frames.keys():
+            for name, values in held.noted(root, frames[root]).items():
+                self.note(name, at, values)
+        return frames
 
     def frames(self, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None) -> dict[str, Frame]:
         """The rows asked for, by plane; each is rendered in its own whole block.
@@ -153,16 +171,16 @@ class Rendering:
         parts = [(at, self.block(at, planes)) for at in self.blocks() if np.isin(need, at).any()]
         place = np.concatenate([at for at, _ in parts])
         index = torch.from_numpy(np.argsort(place)[np.searchsorted(np.sort(place), need)])
-        return {name: _concatenated([frames[name] for _, frames in parts], index) for name in parts[0][1]}
+        return {name: concatenated([frames[name] for _, frames in parts], index) for name in parts[0][1]}
 
 
-def _concatenated(frames: list[Frame], index: Tensor) -> Frame:
+def concatenated(frames: Sequence[Frame], index: Tensor) -> Frame:
+    """The rows of frames that agree in all else, one after the other, by place ``index`` among them."""
     first = frames[0]
-    sensor = Sensor(**{n: torch.cat([getattr(f.sensor, n) for f in frames])[index] for n in first.sensor.__dict__})
     return replace(
         first,
         data=torch.cat([f.data for f in frames])[index],
-        sensor=sensor,
+        sensor=Sensor.joined([f.sensor for f in frames]).rows(index),
         origin=torch.cat([f.origin for f in frames])[index],
         field=torch.cat([f.field for f in frames])[index],
         noise=None if first.noise is None else torch.cat([cast(Tensor, f.noise) for f in frames])[index],
@@ -179,17 +197,24 @@ def anywhere(keys: Key) -> Tensor:
 
 
 class Source(Protocol):
-    """What blocks are rendered from: a recipe's operators, drawn for rows, and the pixels where each row begins."""
+    """What blocks are rendered from: planes, operators drawn for rows, and the pixels where each row begins."""
 
-    recipe: Recipe
-    ops: dict[str, Drawn]
+    @property
+    def paths(self) -> Paths:
+        """The planes."""
+        ...
 
-    def cut(self, before: Path, at: Rows, margin: int) -> Frame:
-        """Some rows after these operators before the crop, with ``margin`` pixels around each."""
+    @property
+    def ops(self) -> dict[str, Drawn]:
+        """The operators, drawn for all rows."""
+        ...
+
+    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+        """Some rows after this beginning of a path, ``margin`` pixels around each, if they are at hand there."""
         ...
 
     def note(self, name: str, at: Rows, values: Tensor) -> None:
-        """Takes what an operator records of some rows."""
+        """Takes what an operator, or a plane, records of some rows."""
         ...
 
 
@@ -197,7 +222,7 @@ class Block:
     """Some rows of a source: every beginning of a path is rendered once and kept."""
 
     def __init__(self, source: Source, at: Rows) -> None:
-        self.source, self.paths, self.at = source, source.recipe.paths, at
+        self.source, self.paths, self.at = source, source.paths, at
         self.done: dict[Path, list[Group]] = {}
 
     def plane(self, name: str) -> Frame:
@@ -206,7 +231,7 @@ class Block:
         Raises:
             RecipeError: if they end in different sizes.
         """
-        groups = self._with_margin(self.paths.planes[name], self.paths.kept(name))
+        groups = merge(self._with_margin(self.paths.planes[name], self.paths.kept(name)), wide=True)
         if len(groups) > 1:
             sizes = sorted({"x".join(map(str, g.frame.data.shape[1:])) for g in groups})
             raise RecipeError(
@@ -217,11 +242,9 @@ class Block:
     def _beginning(self, path: Path) -> list[Group]:
         """The rows after this beginning of a path, with the margin that its planes need."""
         if path not in self.done:
-            self.done[path] = self._cut(path) if path[-1] == self.paths.crop_name else self._step(path)
+            here = self.source.held(path, self.at, self.paths.margins[path])
+            self.done[path] = self._step(path) if here is None else [Group(np.arange(len(self.at)), here)]
         return self.done[path]
-
-    def _cut(self, path: Path) -> list[Group]:
-        return [Group(np.arange(len(self.at)), self.source.cut(path[:-1], self.at, self.paths.margins[path]))]
 
     def _step(self, path: Path) -> list[Group]:
         name, before = path[-1], path[:-1]

@@ -22,12 +22,12 @@ from torch import Tensor
 from degrade.recipe.compose import run
 from degrade.recipe.errors import PhotoError, RecipeError, find
 from degrade.recipe.frame import Frame, Grid, Sensor
-from degrade.recipe.group import Group, Rows
+from degrade.recipe.group import Group, Rows, merge
 from degrade.recipe.key import Key
 from degrade.recipe.render import Block, anywhere, one_thread
 
 if TYPE_CHECKING:
-    from degrade.recipe.paths import Path
+    from degrade.recipe.paths import Path, Paths
     from degrade.recipe.recipe import Recipe
 
 
@@ -139,15 +139,23 @@ class _Batch:
             before, name = self._stage(path[:-1]), path[-1]
             at = _rows(before)
             try:
-                (after,) = run(self.recipe.operators[name].draw(self.keys.at(name)), [Group(at, before)], at, at)
+                drawn = self.recipe.operators[name].draw(self.keys.at(name))
+                (after,) = merge(run(drawn, [Group(at, before)], at, at), wide=True)
             except RecipeError as wrong:
                 raise RecipeError(f"operator {name!r} before the crop, on a batch: {wrong}") from wrong
             self._stages[path] = after.frame
         return self._stages[path]
 
-    def cut(self, before: Path, at: Rows, margin: int) -> Frame:
-        """The middle of the pictures; they are all of one block, ``at``."""
-        stage, crop = self._stage(before), self.recipe.crop
+    @property
+    def paths(self) -> Paths:
+        """The recipe's planes."""
+        return self.recipe.paths
+
+    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+        """The middle of the pictures, behind the crop; they are all of one block, ``at``."""
+        if path[-1] != self.recipe.paths.crop_name:
+            return None
+        stage, crop = self._stage(path[:-1]), self.recipe.crop
         skip = _edge(self.recipe) - margin
         end = skip + crop.side + 2 * margin
 

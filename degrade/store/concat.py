@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from degrade.store.disk import StoreError
 from degrade.store.loader import Loadable
 
 if TYPE_CHECKING:
+    from degrade.store.batch import Batch, Finish
     from degrade.store.layout import Layout, PlaneLayout
     from degrade.store.read import PatchStore
+    from degrade.store.rendered import Draws, Rendered
     from degrade.store.row import Row
 
 
@@ -61,24 +64,42 @@ class Concatenated(Loadable):
         Raises:
             IndexError: if it is outside the stores, or absent.
         """
-        (store, rows, _), *_ = self._parts(self._inside(np.array([index])))
+        (store, rows, _), *_ = self.parts(self._inside(np.array([index])))
         return store.row(int(rows[0]))
 
     def checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        for store, own, _ in self._parts(np.sort(self._inside(rows))):
+        for store, own, _ in self.parts(np.sort(self._inside(rows))):
             store.checked(own)
         return rows
 
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        for store, own, at in self._parts(rows):
+        for store, own, at in self.parts(rows):
             store.gather(plane, own, out[at])
 
     def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        found = [store.levels(plane, own) for store, own, _ in self._parts(rows)]
+        found = [store.levels(plane, own) for store, own, _ in self.parts(rows)]
         known = [levels for levels in found if levels is not None]
         return (np.concatenate([b for b, _ in known]), np.concatenate([s for _, s in known])) if known else None
 
-    def _parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[PatchStore, NDArray[np.int64], slice]]:
+    def check(self, plane: str, rows: NDArray[np.int64], found: NDArray[Any]) -> None:
+        for store, own, at in self.parts(rows):
+            store.check(plane, own, found[at])
+
+    def ahead(self, plane: str, first: int, stop: int) -> None:
+        for store, (a, b) in zip(self.stores, pairwise(self.first.tolist()), strict=True):
+            if first < b and stop > a:
+                store.ahead(plane, max(first, a) - a, min(stop, b) - a)
+
+    def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Renderings:
+        """Planes that are not stored, each row's from its own store, see `PatchStore.rendered`.
+
+        Raises:
+            RecipeError: if one of the stores cannot render one of them; says why.
+        """
+        own = {s: s.rendered(planes, draws, seed) for s in self.stores}
+        return Renderings(self, own)
+
+    def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[PatchStore, NDArray[np.int64], slice]]:
         """Each store that ascending rows reach, their numbers in it, and where they stand among all."""
         cuts = np.searchsorted(rows, self.first)
         for store, begin, (a, b) in zip(self.stores, self.first, pairwise(cuts.tolist()), strict=False):
@@ -90,6 +111,32 @@ class Concatenated(Loadable):
         if len(outside):
             raise IndexError(f"there is no row {outside[0]}: the stores have rows 0 to {self.first[-1] - 1}")
         return rows
+
+
+class Renderings:
+    """What `Rendered` is to one store, to several."""
+
+    def __init__(self, stores: Concatenated, own: Mapping[PatchStore, Rendered]) -> None:
+        self.stores, self.own = stores, own
+        self.reads = tuple(dict.fromkeys(n for one in own.values() for n in one.reads))
+
+    def refuse(self, stored: Sequence[str]) -> None:
+        """Raises RecipeError where a stored plane, delivered beside these, was drawn otherwise."""
+        for one in self.own.values():
+            one.refuse(stored)
+
+    def finish(self, asked: Sequence[str], dn: bool = False) -> Finish:
+        """As `Rendered.finish`."""
+        each = {store: one.finish(asked, dn) for store, one in self.own.items()}
+
+        def finished(rows: NDArray[np.int64], batch: Batch, epoch: int) -> Batch:
+            parts = [
+                each[store](own, {n: t[at] for n, t in batch.items()}, epoch)
+                for store, own, at in self.stores.parts(rows)
+            ]
+            return {n: torch.cat([part[n] for part in parts]) for n in asked}
+
+        return finished
 
 
 def _said(planes: dict[str, PlaneLayout]) -> str:

@@ -13,7 +13,8 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from degrade.recipe.folders import sync_path
 
 BUILD = Path(".degrade", "build")
+SYNCS = 16  #: files that are synced at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.ENOSYS)
 
@@ -79,10 +81,10 @@ def sweep(store: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def place(temp: Path, target: Path) -> None:
-    """Gives a written and synced temporary file its name."""
-    os.replace(temp, target)
-    sync_path(target.parent)
+def sync_all(paths: Iterable[Path]) -> None:
+    """Waits until files and folders are on the disk: asked for together, they share its journal's commits."""
+    with ThreadPoolExecutor(SYNCS) as pool:
+        list(pool.map(sync_path, paths))
 
 
 def write_file(store: Path, target: Path, *parts: bytes, sync: bool = True) -> None:
@@ -99,10 +101,9 @@ def write_file(store: Path, target: Path, *parts: bytes, sync: bool = True) -> N
             file.flush()
             if sync:
                 os.fsync(file.fileno())
+        os.replace(temp, target)
         if sync:
-            place(temp, target)
-        else:
-            os.replace(temp, target)
+            sync_path(target.parent)
     except OSError:
         temp.unlink(missing_ok=True)
         raise

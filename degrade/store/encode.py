@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from degrade.maths import sensor
 from degrade.operators.sensor import levels
+from degrade.recipe import maps
 from degrade.recipe.frame import Frame, Space
 from degrade.recipe.recipe import Recipe
 from degrade.store.layout import Column, PlaneLayout
@@ -20,17 +23,20 @@ def planes_of(recipe: Recipe) -> tuple[PlaneLayout, ...]:
     >>> planes_of(Recipe.load("residual-maps"))[0]
     PlaneLayout(name='clean', channels=4, height=64, width=64, dtype='uint16', space='mosaic')
     """
-    return tuple(_plane(recipe, name) for name in recipe.stored)
+    return tuple(p for name in recipe.stored for p in laid(recipe, name))
 
 
-def _plane(recipe: Recipe, name: str) -> PlaneLayout:
+def laid(recipe: Recipe, name: str) -> Iterator[PlaneLayout]:
+    """A plane, and the maps that it keeps for planes that are rendered from it."""
     spec, plane = recipe.specs[name], recipe.planes[name]
     assert spec.size is not None  # a path has a crop
     edge = round(recipe.crop.margin / spec.grid.scale[0]) if plane.margin == "keep" else 0
     levels = "uint8" if spec.space is Space.DISPLAY else "uint16"
     dtype = plane.dtype or (levels if spec.digital else "float32")
     height, width = (n + 2 * edge for n in spec.size)
-    return PlaneLayout(name, spec.channels, height, width, dtype, spec.space.value)
+    yield PlaneLayout(name, spec.channels, height, width, dtype, spec.space.value)
+    for read in recipe.roots.get(name, ()):
+        yield PlaneLayout(f"{name}_{read}", maps.channels(read), height, width, "float32", read)
 
 
 def columns_of(recipe: Recipe) -> tuple[Column, ...]:
@@ -44,10 +50,20 @@ def columns_of(recipe: Recipe) -> tuple[Column, ...]:
     return (*drawn, *(Column(n, "float32") for n in recipe.notes()), *facts)
 
 
-def encode(frame: Frame, plane: PlaneLayout) -> NDArray[Any]:
-    """The rows of a frame as the store keeps them: (n, c, h, w) of the plane's dtype."""
+def encode(frames: Mapping[str, Frame], plane: PlaneLayout) -> NDArray[Any]:
+    """The rows of a plane as the store keeps them: (n, c, h, w) of its dtype.
+
+    Args:
+        frames: what a recipe rendered, by plane.
+        plane: one of `planes_of` the recipe.
+    """
+    if plane.name not in frames:
+        return frames[plane.name.removesuffix(f"_{plane.space}")].aux[plane.space].float().cpu().numpy()
+    return words(frames[plane.name], plane).cpu().numpy()
+
+
+def words(frame: Frame, plane: PlaneLayout) -> Tensor:
+    """The rows of a frame as numbers of the plane's dtype, on the frame's device."""
     if plane.dtype == "float32":
-        return frame.data.cpu().numpy()
-    black, full = levels(frame)
-    dn = torch.round(torch.addcmul(black, frame.data, full))
-    return dn.cpu().numpy().astype(np.dtype(plane.dtype))
+        return frame.data
+    return sensor.numbers(frame.data, *levels(frame), getattr(torch, plane.dtype))

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.recipe.folders import sync_path
-from degrade.store.disk import BUILD, StoreError, digest, explained, write_file
+from degrade.store import camera
+from degrade.store.disk import BUILD, StoreError, digest, explained, sync_all, write_file
 from degrade.store.layout import Layout
 from degrade.store.metadata import (
     COLUMN_CHUNK,
@@ -61,11 +62,9 @@ class _Listed:
         self.fresh.append(name)
 
     def sync(self) -> None:
-        """Waits until all that was written is on the disk: cheaper together than one by one."""
-        for name in self.fresh:
-            sync_path(self.store / name)
-        for folder in sorted({(self.store / name).parent for name in self.fresh} | {self.store}):
-            sync_path(folder)
+        """Waits until all that was written is on the disk."""
+        files = [self.store / name for name in self.fresh]
+        sync_all([*files, *sorted({file.parent for file in files} | {self.store})])
 
 
 def finalise(store: str | Path, layout: Layout) -> None:
@@ -152,11 +151,13 @@ def _write_table(out: _Listed, photos: Sequence[tuple[PhotoFact, int]]) -> None:
         "photo_rows": np.array([n for _, n in photos], "<i4"),
         "photo_white_balance": np.array([p.white_balance for p, _ in photos], "<f4"),
         "photo_matrix": np.array([p.matrix for p, _ in photos], "<f4"),
+        "photo_camera": np.array([p.camera for p, _ in photos], "<f4"),
     }
-    for name in ("key", "digest", "reason"):
+    for name in ("key", "digest", "reason", "model"):
         texts = [str(getattr(p, name)).encode() for p, _ in photos]
         width = max(1, *map(len, texts))
         table[f"photo_{name}"] = np.array(texts, f"S{width}").view(np.uint8).reshape(len(texts), width)
+    about = {"photo_camera": {"fields": list(camera.NAMES)}}
     for name, values in table.items():
         size = min(COLUMN_CHUNK, len(values))
         for i in range(0, len(values), size):
@@ -164,7 +165,7 @@ def _write_table(out: _Listed, photos: Sequence[tuple[PhotoFact, int]]) -> None:
             part = values[i : i + size]
             block[: len(part)] = part
             out.write(f"{name}/c.{i // size}" + ".0" * (values.ndim - 1), block.tobytes())
-        out.write(f"{name}/zarr.json", dumps(table_metadata(name, values.shape, values.dtype.name)))
+        out.write(f"{name}/zarr.json", dumps(table_metadata(name, values.shape, values.dtype.name, about.get(name))))
 
 
 def _compare(path: Path, layout: Layout, files: Files) -> None:

@@ -24,7 +24,9 @@ COLUMN_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "
 OWN = "degrade_store"  #: the root attribute that holds the layout
 FORMAT = 1  #: version of what is written on disk
 _NAME = re.compile(r"[A-Za-z][\w.\-\[\]]*")
-_PHOTO_TABLE = tuple(f"photo_{n}" for n in ("key", "digest", "reason", "rows", "white_balance", "matrix"))
+_PHOTO_TABLE = tuple(
+    f"photo_{n}" for n in ("key", "digest", "reason", "model", "rows", "white_balance", "matrix", "camera")
+)
 
 
 class UnknownName(KeyError):
@@ -59,7 +61,7 @@ class PlaneLayout:
     height: int  #: pixels
     width: int  #: pixels
     dtype: str  #: uint16 (DN with the black level kept), uint8 (1 is 255) or float32 (0 black, 1 white)
-    space: str  #: mosaic, linear or display
+    space: str  #: mosaic, linear or display; of a map its name, such as depth
 
     def __post_init__(self) -> None:
         if self.dtype not in PLANE_DTYPES:

@@ -1,9 +1,8 @@
-"""Loader: shuffled batches of tensors from a store, exactly resumable.
+"""Loader: shuffled batches of tensors from a store, exactly resumable, on any number of ranks and threads.
 
 The order of epoch e is the permutation keyed by (seed, e): the same for any batch size, and no list of rows is kept.
-Inside a batch rows go by address, so that each mapped shard is read forward once. DN are gathered into buffers that
-are used again and become float32 on the device, so that half crosses the bus. What a loader yields is never written
-to again: fresh tensors measure no slower than a pool of buffers, as the allocator hands freed blocks back.
+Inside a batch rows go by address, so that each shard is read forward once. Threads make batches ahead while the
+training step works: NumPy's and the system's copies need no lock of Python's.
 """
 
 from __future__ import annotations
@@ -15,23 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from degrade.store.permute import Permutation
+from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over
+from degrade.store.disk import StoreError
+from degrade.store.order import Order, Shuffle
+from degrade.store.permute import Windows
+from degrade.store.shard import crc32c
 
 if TYPE_CHECKING:
+    from degrade.store.concat import Renderings
+    from degrade.store.dataset import PatchDataset
     from degrade.store.layout import Layout, PlaneLayout
-
-_BLOCK = 16384  #: positions of the order worked out at a time
-
-
-def float_of_words(words: Tensor) -> Tensor:
-    """float32 of uint16 seen as int16, for devices on which torch has little uint16.
-
-    >>> float_of_words(torch.tensor([0, 32767, -32768, -1], dtype=torch.int16)).tolist()
-    [0.0, 32767.0, 32768.0, 65535.0]
-    """
-    return (words.to(torch.int32) & 0xFFFF).to(torch.float32)
+    from degrade.store.rendered import Draws, Rendered
 
 
 class Loader:
@@ -41,8 +35,12 @@ class Loader:
     own levels (with ``dn=True`` the raw numbers in their own dtype), and ``row``, ``(b,)`` int64 on the CPU. A
     tensor stays as it is for as long as it, or a view of it, is kept.
 
-    ``state_dict`` counts batches *delivered*: a loader that loads it goes on with the very next batch. One pass at a
-    time: a second ``iter`` ends the first one's count.
+    Of w ranks, rank r takes rows r, r + w, ... of the epoch's order, and all make equally many batches; the last one
+    may have no row on some ranks, if it is neither left out nor filled up.
+
+    ``state_dict`` counts batches *delivered*: a loader that loads it goes on with the very next batch, with any
+    number of threads, and of ranks if a step takes as many rows as before. One pass at a time: a second ``iter`` ends
+    the first one's count.
     """
 
     def __init__(
@@ -52,42 +50,62 @@ class Loader:
         planes: tuple[str, ...],
         batch_size: int,
         device: str | torch.device = "cpu",
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         seed: int = 0,
         drop_last: bool = False,
+        pad: bool = False,
         dn: bool = False,
+        rank: int | None = None,
+        ranks: int | None = None,
+        threads: int = 2,
+        check: bool = False,
+        finish: Finish | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"a batch needs at least 1 row, got batch_size={batch_size}")
         if not planes:
             raise ValueError("a loader needs at least one plane")
-        self.store, self.rows, self.planes = store, rows, planes
-        self.batch_size, self.drop_last, self.shuffle, self.seed, self.dn = batch_size, drop_last, shuffle, seed, dn
-        self.device = torch.device(device)
+        if (rank is None) != (ranks is None):
+            raise ValueError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
+        if threads < 0:
+            raise ValueError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
+        self.store, self.rows, self.planes, self.device = store, rows, planes, torch.device(device)
+        self.batch_size, self.drop_last, self.pad, self.seed = batch_size, drop_last, pad, seed
+        self.shuffle: Shuffle = shuffle
+        self.dn, self.threads, self.check, self.finish = dn, threads, check, finish
+        self._rank = None if rank is None or ranks is None else (rank, ranks)
         self.epoch = 0  #: of the present or next pass
         self.delivered = 0  #: batches of it
         self._resumed = False
+        _ = self.order  # refuses what makes no order
+
+    @property
+    def order(self) -> Order:
+        """Positions of this rank. Ranks not given are those of torch.distributed as it is when asked."""
+        rank, ranks = _distributed() if self._rank is None else self._rank
+        return Order(self.rows, self.batch_size, self.shuffle, self.seed, self.drop_last, self.pad, rank, ranks)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        whole, rest = divmod(len(self.rows), self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return len(self.order)
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         if self.delivered and not self._resumed:
-            self.epoch, self.delivered = self.epoch + 1, 0
+            self.set_epoch(self.epoch + 1)
         self._resumed = False
         return self._batches(self.epoch, self.delivered)
 
-    def state_dict(self) -> dict[str, int | bool]:
-        """Where the loader stands: plain numbers."""
+    def set_epoch(self, epoch: int) -> None:
+        """The next pass is this epoch from its first batch on; without, epochs count themselves."""
+        self.epoch, self.delivered, self._resumed = epoch, 0, True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands: plain values, the same on all ranks."""
         epoch, delivered = self.epoch, self.delivered
         if delivered >= len(self):
             epoch, delivered = epoch + 1, 0
         return {"seed": self.seed, "epoch": epoch, "delivered": delivered, **self._fixed()}
 
-    def load_state_dict(self, state: Mapping[str, int | bool]) -> None:
-        """Goes on where a loader of the same rows, batch size and shuffling stood; its seed is taken over.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where a loader of the same rows, step and shuffling stood; its seed is taken over.
 
         Raises:
             ValueError: if the loaders differ, so that there is no such batch.
@@ -98,71 +116,56 @@ class Loader:
         self.seed, self.epoch, self.delivered = state["seed"], state["epoch"], state["delivered"]
         self._resumed = True
 
-    def _fixed(self) -> dict[str, int | bool]:
+    def _fixed(self) -> dict[str, Any]:
         return {
             "rows": len(self.rows),
-            "batch_size": self.batch_size,
+            "step": self.order.step,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
+            "pad": self.pad,
         }
 
-    def _batches(self, epoch: int, first: int) -> Iterator[dict[str, Tensor]]:
-        n, size = len(self.rows), self.batch_size
-        order = Permutation(n, (self.seed, epoch)) if self.shuffle and n else None
-        gather = _Gather(self)
-        per_block = max(1, _BLOCK // size)
-        for begin in range(first, len(self), per_block):
-            stop = min(begin + per_block, len(self))
-            at = np.arange(begin * size, min(stop * size, n))
-            rows = self.rows[at if order is None else order(at)]
-            for i in range(stop - begin):
-                batch = gather(np.sort(rows[i * size : (i + 1) * size]))
-                self.delivered = begin + i + 1
-                yield batch
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        make = Maker(self.store, self.planes, self.device, self.dn, self.check, self.finish)
+        # map holds no batch: one that is let go is memory for the next
+        yield from map(self._deliver, ahead(make, self._jobs(epoch, first), self.threads))
         self.epoch, self.delivered = epoch + 1, 0
 
+    def _deliver(self, made: tuple[Batch, torch.cuda.Event | None]) -> Batch:
+        self.delivered += 1
+        return handed_over(*made)
 
-class _Gather:
-    """Copies the rows of a batch and makes tensors of them."""
+    def _jobs(self, epoch: int, first: int) -> Iterator[tuple[NDArray[np.int64], int]]:
+        """The rows of each batch from the ``first``-th on; asks for those of windows before they are due."""
+        order = self.order
+        places, asked = order.places(epoch), -1
+        for number, rows in enumerate(order.batches(epoch, first), first):
+            if isinstance(places, Windows):
+                window = number * order.step // places.size + 1
+                for w in range(max(asked + 1, window - 1), window + 1):
+                    self._ask(places.blocks(w))
+                asked = window
+            yield rows, epoch
 
-    def __init__(self, loader: Loader) -> None:
-        self.store, self.device, self.dn = loader.store, loader.device, loader.dn
-        self.layouts = [loader.store.layout.plane(p) for p in loader.planes]
-        self.words: dict[tuple[int, ...], Tensor] = {}
+    def _ask(self, runs: Sequence[tuple[int, int]]) -> None:
+        for a, b in runs:
+            for plane in self.planes:
+                self.store.ahead(plane, int(self.rows[a:b].min()), int(self.rows[a:b].max()) + 1)
 
-    def __call__(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        batch = {plane.name: self._plane(plane, rows) for plane in self.layouts}
-        batch["row"] = torch.from_numpy(rows)
-        return batch
 
-    def _plane(self, plane: PlaneLayout, rows: NDArray[np.int64]) -> Tensor:
-        levels = None if self.dn else self.store.levels(plane.name, rows)
-        shape = (len(rows), *plane.shape)
-        kind: torch.dtype = getattr(torch, plane.dtype)
-        words = torch.empty(shape, dtype=kind) if levels is None else self._buffer(shape, kind)
-        self.store.gather(plane.name, rows, words.numpy())
-        if levels is None:
-            return words.to(self.device)
-        black, span = (torch.from_numpy(v)[:, None, None, None].to(self.device) for v in levels)
-        return self._float(words).sub_(black).div_(span)
+def _distributed() -> tuple[int, int]:
+    """Rank and number of ranks of torch.distributed; 0 of 1 where it is not begun."""
+    from torch import distributed
 
-    def _float(self, words: Tensor) -> Tensor:
-        """float32 on the device, in memory of its own."""
-        if self.device.type == "cpu" or words.dtype != torch.uint16:
-            return words.to(self.device).to(torch.float32)
-        return float_of_words(words.view(torch.int16).to(self.device))
-
-    def _buffer(self, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
-        """Memory for DN on their way to float32; never handed out."""
-        if shape not in self.words or self.words[shape].dtype != kind:
-            self.words[shape] = torch.empty(shape, dtype=kind)
-        return self.words[shape]
+    begun = distributed.is_available() and distributed.is_initialized()
+    return (distributed.get_rank(), distributed.get_world_size()) if begun else (0, 1)
 
 
 class Loadable:
     """Base of what a loader reads: rows of planes, by number."""
 
     layout: Layout
+    columns: Mapping[str, NDArray[Any]]
 
     @property
     def planes(self) -> dict[str, PlaneLayout]:
@@ -190,29 +193,96 @@ class Loadable:
         """Black, and white minus black, of some rows ``(n,)``, ascending; None for a float plane."""
         raise NotImplementedError
 
+    def check(self, plane: str, rows: NDArray[np.int64], found: NDArray[Any]) -> None:
+        """Compares rows, ascending and as stored, ``(n, c, h, w)``, with the CRC-32C noted when they were written.
+
+        Raises:
+            StoreError: names plane, shard and row of the first that differs.
+        """
+        noted = self.columns[f"crc32c_{plane}"][rows]
+        for row, data, crc in zip(rows.tolist(), found, noted.tolist(), strict=True):
+            if crc32c(data) != crc:
+                raise StoreError(
+                    f"row {row} of plane {plane!r} (shard {row // self.layout.rows_per_shard}) is damaged: its "
+                    "CRC-32C differs from the one written; `degrade verify` finds all that is"
+                )
+
+    def ahead(self, plane: str, first: int, stop: int) -> None:
+        """A hint that the rows ``first`` to ``stop - 1`` are read soon."""
+
+    def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Rendered | Renderings:
+        """Planes that are not stored, as renderings of those that are.
+
+        Raises:
+            RecipeError: if one of them cannot be rendered from what is stored; says why.
+        """
+        raise NotImplementedError
+
     def loader(
         self,
         batch_size: int,
         planes: Sequence[str] | None = None,
         *,
         device: str | torch.device = "cpu",
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         seed: int = 0,
         rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         drop_last: bool = False,
+        pad: bool = False,
         dn: bool = False,
+        rank: int | None = None,
+        ranks: int | None = None,
+        threads: int = 2,
+        check: bool = False,
+        draws: Draws = "recorded",
     ) -> Loader:
         """Batches of tensors, see `Loader`.
 
         Args:
-            batch_size: rows a batch.
-            planes: names; all planes if not given.
+            batch_size: rows a batch, of each rank.
+            planes: names, all that are stored if not given. Those of the recipe that are not stored are rendered on
+                the device, see `PatchStore.rendered`.
             device: where the tensors go.
-            shuffle: another full random order each epoch, from ``seed``; else ascending.
+            shuffle: another full random order each epoch, from ``seed``; ``"window"``: one in which 16,384
+                positions at a time lie in few runs of rows, read ahead of time, for stores larger than memory on
+                disks that dislike leaps; False: ascending.
             rows: only these rows, for instance ``store.rows[:1000]``.
-            drop_last: leave out a last batch that is not full.
+            drop_last: leave out a last batch that is not full on all ranks.
+            pad: fill it up with the epoch's first rows.
             dn: raw numbers instead of normalised float32.
+            rank: which share of the rows, of ``ranks``; that of torch.distributed if not given.
+            threads: make batches ahead; 0 makes each when it is asked for.
+            check: compare each row with its CRC-32C.
+            draws: of planes that are rendered: `recorded`, as a build would have stored them, or `fresh`, anew each
+                epoch, from ``seed``.
+
+        Raises:
+            UnknownName: if there is no such plane.
+            RecipeError: if one cannot be rendered from what is stored; says why.
         """
         index = self.rows if rows is None else self.checked(np.asarray(rows, np.int64))
+        asked = tuple(self.planes) if planes is None else tuple(planes)
+        stored, finish = tuple(p for p in asked if p in self.planes), None
+        if len(stored) < len(asked):
+            rendered = self.rendered([p for p in asked if p not in self.planes], draws, seed)
+            rendered.refuse(stored)
+            stored, finish = tuple(dict.fromkeys((*stored, *rendered.reads))), rendered.finish(asked, dn)
+        return Loader(
+            self, index, stored, batch_size, device, shuffle, seed, drop_last, pad, dn, rank, ranks, threads, check,
+            finish,
+        )  # fmt: skip
+
+    def dataset(
+        self,
+        planes: Sequence[str] | None = None,
+        *,
+        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        dn: bool = False,
+        check: bool = False,
+    ) -> PatchDataset:
+        """A map-style data set of torch's, for a ``DataLoader`` of one's own, see `PatchDataset`."""
+        from degrade.store.dataset import PatchDataset
+
+        index = self.rows if rows is None else self.checked(np.asarray(rows, np.int64))
         names = tuple(self.planes) if planes is None else tuple(self.layout.plane(p).name for p in planes)
-        return Loader(self, index, names, batch_size, device, shuffle, seed, drop_last, dn)
+        return PatchDataset(self, index, names, dn, check)

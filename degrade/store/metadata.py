@@ -78,11 +78,11 @@ def column_metadata(layout: Layout, column: Column) -> Json:
     return _array(shape, chunk, column.dtype, fill, _bytes_codec(column.dtype), ("row",), attributes)
 
 
-def table_metadata(name: str, shape: tuple[int, ...], dtype: str) -> Json:
+def table_metadata(name: str, shape: tuple[int, ...], dtype: str, attributes: Json | None = None) -> Json:
     """zarr.json of a part of the photo table: some numbers a photo, or UTF-8 bytes padded with zeros."""
     dims = ("photo_table", f"{name}_{'byte' if dtype == 'uint8' else 'entry'}")[: len(shape)]
     chunk = (min(COLUMN_CHUNK, shape[0]), *shape[1:])
-    return _array(shape, chunk, dtype, 0, _bytes_codec(dtype), dims, {})
+    return _array(shape, chunk, dtype, 0, _bytes_codec(dtype), dims, attributes or {})
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> Json:

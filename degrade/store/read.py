@@ -1,9 +1,9 @@
 """PatchStore: a finished store, its rows, planes and columns.
 
 Rows are copied out of mapped shards where metadata and the shard's own index prove that a shard is one plain block;
-anything else (a compressed copy, another writer's order) goes through zarr-python with the same results. Columns are
-read whole when first asked for. Rows are counted from 0 over all photos; absent rows (of quarantined photos, or that
-a crop could not fill) keep their numbers and cannot be read.
+anything else (a compressed copy, another writer's order, a store at an address) goes through TensorStore with the same
+results. Columns are read whole when first asked for. Rows are counted from 0 over all photos; absent rows (of
+quarantined photos, or that a crop could not fill) keep their numbers and cannot be read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,21 @@ from numpy.typing import NDArray
 
 from degrade.store.concat import Concatenated
 from degrade.store.disk import StoreError
-from degrade.store.layout import OWN, Layout, PlaneLayout
+from degrade.store.layout import OWN, Layout, PlaneLayout, unknown
 from degrade.store.loader import Loadable
-from degrade.store.record import MANIFEST, done_shards, read_manifest
+from degrade.store.metadata import seal_holds
+from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, place
+from degrade.store.plain import Plain, plain
+from degrade.store.record import done_shards
 from degrade.store.row import Lazy, Photos, Row
-from degrade.store.shard import map_shard, plain_rows, shard_key
+from degrade.store.shard import plain_array
 from degrade.store.verify import verify
-from degrade.store.write import read_layout
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from degrade.recipe.recipe import Recipe
+    from degrade.store.rendered import Draws, Rendered
     from degrade.store.replay import Replay
 
 Rows = int | slice | Sequence[int] | NDArray[np.integer[Any]]
@@ -42,34 +44,33 @@ class PatchStore(Loadable):
     """A finished store.
 
     Args:
-        path: its folder.
-        maps: most shards mapped at a time.
+        path: its folder, or its address: ``https://...``, ``s3://bucket/...``, ``gs://bucket/...``.
+        maps: most shards, of all planes, that may be mapped; a store of more is read by position.
+        timeout: longest wait for an answer from an address [s].
 
     Raises:
         StoreError: if it is missing, not ours, or not finished.
     """
 
-    def __init__(self, path: str | Path, *, maps: int = 4096) -> None:
-        self.path, self._maps = Path(path), maps
-        layout = read_layout(self.path)
-        if layout is None:
+    def __init__(self, path: str | Path, *, maps: int = 64, timeout: float = TIMEOUT) -> None:
+        self.place, self._maps = place(path, timeout), maps
+        self.path = self.place.where
+        layout, sealed = self.place.layout(), self.place.read(ROOT)
+        if layout is None or sealed is None:
             raise StoreError(f"there is no store at {self.path}: build one, or check the path")
-        root = json.loads((self.path / "zarr.json").read_bytes())
+        root = json.loads(sealed)
         if not root["attributes"][OWN]["complete"]:
-            done = len(done_shards(self.path, layout))
-            raise StoreError(
-                f"{self.path} is not finished, it has {done} of {layout.shards} shards: "
-                "run the same build again, it continues"
-            )
+            raise StoreError(f"{self.path} is not finished{self._done(layout)}: run the same build again, it continues")
         self.layout: Layout = layout
+        self._sealed = seal_holds(sealed)  # written by us, who leave no chunk out
         self._consolidated: Mapping[str, Any] = root.get("consolidated_metadata", {}).get("metadata", {})
         self._metadata = lru_cache(None)(self._read_metadata)
-        self._shard = lru_cache(maps)(self._map)
+        self._plain = lru_cache(None)(self._plain_plane)
         names = (c.name for c in layout.stored_columns)
         self.columns: Mapping[str, NDArray[Any]] = Lazy("column", names, self._whole)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (str(self.path), self._maps)
+        return _reopen, (str(self.path), self._maps, self.place.timeout)
 
     def __repr__(self) -> str:
         return f"PatchStore({str(self.path)!r}: {len(self)} rows of {', '.join(self.planes)})"
@@ -112,9 +113,9 @@ class PatchStore(Loadable):
             table = np.ascontiguousarray(self._whole(name))
             return tuple(t.decode() for t in table.view(f"S{table.shape[1]}")[:, 0].tolist())
 
-        rows, gains, matrix = (self._whole(f"photo_{n}") for n in ("rows", "white_balance", "matrix"))
-        keys, digests, reasons = (texts(f"photo_{n}") for n in ("key", "digest", "reason"))
-        return Photos(keys, digests, reasons, rows, gains, matrix.reshape(-1, 3, 3))
+        rows, gains, matrix, camera = (self._whole(f"photo_{n}") for n in ("rows", "white_balance", "matrix", "camera"))
+        keys, digests, reasons, models = (texts(f"photo_{n}") for n in ("key", "digest", "reason", "model"))
+        return Photos(keys, digests, reasons, rows, gains, matrix.reshape(-1, 3, 3), models, camera)
 
     @staticmethod
     def concat(stores: Sequence[PatchStore]) -> Concatenated:
@@ -180,22 +181,43 @@ class PatchStore(Loadable):
 
         return replay(self, row, photos)
 
+    def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Rendered:
+        """Planes of the recipe that are not stored, as renderings of those that are, see `Rendered`.
+
+        Args:
+            planes: their names.
+            draws: `recorded` gives what a build would have stored; `fresh` draws anew each epoch.
+            seed: of fresh draws.
+
+        Raises:
+            UnknownName: if the recipe has no such plane.
+            RecipeError: if one of them cannot be rendered from what is stored; says why.
+        """
+        from degrade.store.rendered import Rendered
+
+        known = json.loads(self.attributes.get("recipe", "{}")).get("planes", {})
+        for name in planes:
+            if name not in known:
+                raise unknown("plane", name, {*self.planes, *known})
+        return Rendered(self, planes, draws, seed)
+
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
-        metadata = self._metadata(plane)
-        per_shard = plain_rows(metadata)
-        if per_shard is None:
+        plain = self._plain(plane)
+        if plain is None:
             out[:] = self._ordinary(plane, rows)
             return
-        shards = rows // per_shard
-        cuts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(rows)] if len(rows) else []
-        for a, b in pairwise(cuts):
-            shard = int(shards[a])
-            block = self._shard(plane, shard)
-            if block is None:
-                out[a:b] = self._ordinary(plane, rows[a:b])
-            else:  # clip: without it numpy would fill a buffer of its own first
-                np.take(block, rows[a:b] - shard * per_shard, axis=0, out=out[a:b], mode="clip")
+        held = plain.holds(rows)
+        if held is None or held.all():
+            plain.gather(rows, out)
+            return
+        found = np.empty((int(held.sum()), *out.shape[1:]), out.dtype)
+        plain.gather(rows[held], found)
+        out[held], out[~held] = found, self._ordinary(plane, rows[~held])
+
+    def ahead(self, plane: str, first: int, stop: int) -> None:
+        if (plain := self._plain(plane)) is not None:
+            plain.ahead(first, stop)
 
     def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Black, and white minus black, of some rows ``(n,)``; None for a float plane."""
@@ -220,25 +242,33 @@ class PatchStore(Loadable):
             raise IndexError(f"row {absent[0]} of photo {self.photos.keys[photo]!r} is absent: {reason}")
         return rows
 
-    def _map(self, plane: str, shard: int) -> NDArray[Any] | None:
-        metadata = self._metadata(plane)
-        return map_shard(self.path / plane / shard_key(metadata, shard), metadata, shard)
+    def _done(self, layout: Layout) -> str:
+        if not isinstance(self.place, Folder):
+            return ""
+        return f", it has {len(done_shards(self.place.folder, layout))} of {layout.shards} shards"
+
+    def _plain_plane(self, plane: str) -> Plain | None:
+        if not isinstance(self.place, Folder):
+            return None
+        mapped = len(self.planes) * self.layout.shards <= self._maps
+        return plain(self.place.folder / plane, self.layout.plane(plane), self._metadata(plane), mapped)
 
     def _ordinary(self, plane: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        unique, back = np.unique(rows, return_inverse=True)
-        return self._array(plane).oindex[unique][back]
+        return self.place.take(plane, rows, self._sealed)
 
     def _read_metadata(self, name: str) -> Mapping[str, Any]:
-        found = self._consolidated.get(name)
-        return found if found is not None else json.loads((self.path / name / "zarr.json").read_bytes())
-
-    def _array(self, name: str) -> Any:
-        import zarr
-
-        return zarr.open_array(str(self.path / name), mode="r", zarr_format=3)
+        if (found := self._consolidated.get(name)) is not None:
+            return found
+        if (data := self.place.read(f"{name}/{ROOT}")) is None:
+            raise StoreError(f"{self.path} lacks {name}/{ROOT}: copy the store again")
+        return json.loads(data)
 
     def _whole(self, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = np.asarray(self._array(name)[:])
+        values = None
+        if isinstance(self.place, Folder):
+            values = plain_array(self._metadata(name), lambda chunk: self.place.read(f"{name}/{chunk}"))
+        if values is None:
+            values = self.place.take(name, whole=self._sealed)
         values.flags.writeable = False
         return values
 
@@ -259,8 +289,8 @@ class PatchStore(Loadable):
 
     def info(self) -> dict[str, Any]:
         """What the store is, as plain values."""
-        listed = read_manifest(self.path) or {}
-        own = sum((self.path / name).stat().st_size for name in ("zarr.json", MANIFEST) if (self.path / name).exists())
+        listed = self.place.listed() or {}
+        own = sum(len(self.place.read(name) or b"") for name in (ROOT, LIST))
         return {
             "path": str(self.path),
             "recipe_hash": self.attributes.get("recipe_hash"),
@@ -284,8 +314,8 @@ class PatchStore(Loadable):
         Args:
             progress: hears of bytes checked and bytes in all.
         """
-        return verify(self.path, progress)
+        return verify(self.path, progress, self.place.timeout)
 
 
-def _reopen(path: str, maps: int) -> PatchStore:
-    return PatchStore(path, maps=maps)
+def _reopen(path: str, maps: int, timeout: float) -> PatchStore:
+    return PatchStore(path, maps=maps, timeout=timeout)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.store.camera import UNKNOWN
 from degrade.store.disk import BUILD, StoreError, digest, write_file
 from degrade.store.layout import Layout
 
@@ -32,6 +33,10 @@ class PhotoFact:
     reason: str = ""  #: why it is quarantined; empty when it is not
     white_balance: tuple[float, ...] = (1.0, 1.0, 1.0)  #: gains for R G B that make grey equal
     matrix: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)  #: balanced RGB to linear sRGB, by rows
+    model: str = ""  #: maker and model of the camera that took it, as the file says
+    camera: tuple[float, ...] = (
+        UNKNOWN  #: what `degrade.store.camera` keeps of the sensor that its patches were cut with
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def read_record(store: Path, layout: Layout, shard: int) -> Record:
 
 def _fact(values: Mapping[str, Any]) -> PhotoFact:
     fact = PhotoFact(**values)
-    return replace(fact, white_balance=tuple(fact.white_balance), matrix=tuple(fact.matrix))
+    return replace(fact, **{n: tuple(getattr(fact, n)) for n in ("white_balance", "matrix", "camera")})
 
 
 def read_manifest(store: Path) -> Files | None:

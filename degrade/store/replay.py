@@ -65,8 +65,8 @@ def replay(store: PatchStore, row: int, photos: str | os.PathLike[str]) -> Repla
         raise StoreError(f"{path} is not the photo that row {row} was built from: its content differs")
     with torch.inference_mode():
         frame = read_source(path, recipe.source)
-        frames = Rendering(recipe, frame, key).frames([patch], tuple(store.planes))
-    planes = {p.name: encode(frames[p.name], p)[0] for p in layout.planes}
+        frames = Rendering(recipe, frame, key).frames([patch])
+    planes = {p.name: encode(frames, p)[0] for p in layout.planes}
     counts = {n: int(np.count_nonzero(_bits(v) != _bits(stored[n]))) for n, v in planes.items()}
     return Replay(row, planes, {n: c for n, c in counts.items() if c})
 

@@ -28,6 +28,8 @@ class Photos:
     rows: NDArray[np.int32]  #: rows present
     white_balance: NDArray[np.float32]  #: (photos, 3) gains for R G B that make grey equal
     matrix: NDArray[np.float32]  #: (photos, 3, 3) white-balanced camera RGB to linear sRGB
+    models: tuple[str, ...]  #: maker and model of the camera that took it, as the file says
+    camera: NDArray[np.float32]  #: (photos, n) the sensor that patches were cut with, see `degrade.store.camera`
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.store.layout import PLANE_DTYPES
+from degrade.store.layout import COLUMN_DTYPES, PLANE_DTYPES
 
 MISSING = np.uint64(2**64 - 1)
 
@@ -65,22 +65,44 @@ def plain_rows(metadata: Mapping[str, Any]) -> int | None:
     chunk: Sequence[int] = grid["configuration"]["chunk_shape"]
     if list(chunk[1:]) != list(shape[1:]) or len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
         return None
-
-    def little(codec: Mapping[str, Any], size: int) -> bool:
-        return codec["name"] == "bytes" and (size == 1 or codec.get("configuration", {}).get("endian") == "little")
-
     inner = codecs[0]["configuration"]
     index, own = inner["index_codecs"], inner["codecs"]
     plain = (
         list(inner["chunk_shape"]) == [1, *shape[1:]]
         and inner.get("index_location", "end") == "end"
         and len(index) == 2
-        and little(index[0], 8)
+        and _little(index[0], 8)
         and index[1]["name"] == "crc32c"
         and len(own) == 1
-        and little(own[0], np.dtype(metadata["data_type"]).itemsize)
+        and _little(own[0], np.dtype(metadata["data_type"]).itemsize)
     )
     return chunk[0] if plain else None
+
+
+def plain_array(metadata: Mapping[str, Any], read: Callable[[str], bytes | None]) -> NDArray[Any] | None:
+    """A small array that is kept as plain little-endian chunks of whole rows, as columns are; None if it is not.
+
+    Args:
+        metadata: its zarr.json.
+        read: gives the chunk of a name, None where there is none.
+    """
+    shape: Sequence[int] = metadata["shape"]
+    grid, codecs = metadata["chunk_grid"], metadata["codecs"]
+    if grid["name"] != "regular" or metadata["data_type"] not in COLUMN_DTYPES or metadata.get("storage_transformers"):
+        return None
+    size, *rest = grid["configuration"]["chunk_shape"]
+    dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
+    if rest != list(shape[1:]) or len(codecs) != 1 or not _little(codecs[0], dtype.itemsize):
+        return None
+    chunks = [read(shard_key(metadata, i)) for i in range(-(-shape[0] // size))]
+    whole = [c for c in chunks if c is not None and len(c) == size * math.prod(rest) * dtype.itemsize]
+    if len(whole) < len(chunks):
+        return None
+    return np.frombuffer(b"".join(whole), dtype).reshape(-1, *rest)[: shape[0]]
+
+
+def _little(codec: Mapping[str, Any], size: int) -> bool:
+    return codec["name"] == "bytes" and (size == 1 or codec.get("configuration", {}).get("endian") == "little")
 
 
 def shard_key(metadata: Mapping[str, Any], shard: int) -> str:

@@ -1,53 +1,95 @@
 """Verifying: BLAKE2b of every file against the store's list, the list against the root, the root against its seal.
 
-A damaged plane shard is looked at row by row (CRC-32C), so that the rows that are lost have names. A copy that
-another tool made has no list; there the rows alone are checked.
+A damaged plane shard, compressed or not, is looked at row by row (CRC-32C), so that the rows that are lost have names.
+A copy that another tool made has no list; there the rows alone are checked. At an address the files of the list are
+fetched; what lies there beside them is not looked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError, digest, digest_file
-from degrade.store.layout import OWN, Layout
+from degrade.store.disk import StoreError, digest
+from degrade.store.layout import OWN
 from degrade.store.metadata import seal_holds
-from degrade.store.record import MANIFEST, Files, plane_file, read_manifest
-from degrade.store.shard import crc32c
-from degrade.store.write import read_layout
+from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
+from degrade.store.record import Files, plane_file
+from degrade.store.shard import crc32c, plain_rows
+
+if TYPE_CHECKING:
+    from degrade.store.read import PatchStore
 
 Progress = Callable[[int, int], object]
+_AT_A_TIME = 4  # files
 
 
-def verify(store: str | Path, progress: Progress | None = None) -> list[str]:
+def verify(store: str | Path, progress: Progress | None = None, timeout: float = TIMEOUT) -> list[str]:
     """What is wrong with a finished store, one sentence each.
 
+    Args:
+        store: its folder or address.
+        progress: hears of bytes checked and bytes in all.
+        timeout: longest wait for an answer from an address [s].
+
     Raises:
-        StoreError: if there is no store, or it is not finished.
+        StoreError: if there is no store, it is not finished, or its address does not answer.
     """
-    path = Path(store)
-    listed = (path / MANIFEST).read_bytes() if (path / MANIFEST).exists() else None
-    if listed is None and read_layout(path) is None:
-        raise StoreError(f"there is no store at {path}: build one, or check the path")
-    root = (path / "zarr.json").read_bytes() if (path / "zarr.json").exists() else b""
+    there = place(store, timeout)
+    listed = there.read(LIST)
+    if listed is None and there.layout() is None:
+        raise StoreError(f"there is no store at {there.where}: build one, or check the path")
+    root = there.read(ROOT) or b""
     own = _own(root)
     if own is not None and not own["complete"]:
-        raise StoreError(f"{path} is not finished: run the same build again, it continues; then verify")
+        raise StoreError(f"{there.where} is not finished: run the same build again, it continues; then verify")
     if listed is None:
-        lost = [f"{MANIFEST.as_posix()}, the list of files, is missing: fetch the store again"]
-        return (lost if seal_holds(root) else []) + _copy(path, progress)
+        lost = [f"{LIST}, the list of files, is missing: fetch the store again"]
+        return (lost if seal_holds(root) else []) + _rows(there, progress)
     problems: list[str] = []
     if own is None or not seal_holds(root):
         problems.append("zarr.json, the root's metadata, is damaged: its seal does not hold; fetch the store again")
     if own is not None and digest(listed) != own.get("manifest"):
-        problems.append(f"{MANIFEST.as_posix()}, the list of files, is damaged: fetch the store again")
-    files = read_manifest(path)
-    return problems + ([] if files is None else _files(path, files, progress))
+        problems.append(f"{LIST}, the list of files, is damaged: fetch the store again")
+    files = there.listed()
+    return problems + ([] if files is None else _files(there, files, progress))
+
+
+def lost_rows(store: PatchStore, plane: str, rows: NDArray[np.int64]) -> list[int]:
+    """Which rows ``(n,)`` of a plane cannot be decoded, or are not what their CRC-32C says.
+
+    Raises:
+        Unreachable: if the store's address does not answer.
+    """
+    layout = store.layout.plane(plane)
+    block = np.empty((len(rows), *layout.shape), layout.dtype)
+    try:
+        store.gather(plane, rows, block)
+    except Unreachable:
+        raise
+    except StoreError:
+        if len(rows) == 1:
+            return rows.tolist()
+        return [i for half in np.array_split(rows, 2) for i in lost_rows(store, plane, half)]
+    return _differ(block, rows, store.columns[f"crc32c_{plane}"])
+
+
+def brief(rows: list[int]) -> str:
+    """Numbers of rows, the first eight of many.
+
+    >>> brief([3, 4, *range(10, 20)])
+    '3, 4, 10, 11, 12, 13, 14, 15, ... (12 in all)'
+    """
+    shown = ", ".join(map(str, rows[:8]))
+    return shown if len(rows) <= 8 else f"{shown}, ... ({len(rows)} in all)"
 
 
 def _own(root: bytes) -> dict[str, Any] | None:
@@ -59,87 +101,91 @@ def _own(root: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _files(path: Path, files: Files, progress: Progress | None) -> list[str]:
+def _files(there: Place, files: Files, progress: Progress | None) -> list[str]:
     bad: dict[str, str] = {}
-    total, seen = sum(size for size, _ in files.values()), 0
-
-    def tell(n: int) -> None:
-        nonlocal seen
-        seen += n
-        if progress:
-            progress(seen, total)
-
-    for name, (size, check) in files.items():
-        file = path / name
-        if not file.is_file():
+    for name, found in _digests(there, files, progress):
+        size, check = files[name]
+        if found is None:
             bad[name] = "is missing"
-        elif file.stat().st_size != size:
-            bad[name] = f"has {file.stat().st_size} bytes, {size} were written"
-        elif digest_file(file, tell) != check:
+        elif found[0] != size:
+            bad[name] = f"has {found[0]} bytes, {size} were written"
+        elif found[1] != check:
             bad[name] = "is damaged: its BLAKE2b differs from the one written"
-    rows = _lost_rows(path, files, bad)
-    known = {*files, "zarr.json", MANIFEST.as_posix()}
-    found = sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if not f.is_dir() or f.is_symlink())
+    rows = _hurt(there, files, bad)
     return [f"{name} {why}{rows.get(name, '')}" for name, why in bad.items()] + [
-        f"{name} does not belong to the store: remove it" for name in found if name not in known
+        f"{name} does not belong to the store: remove it" for name in there.strays({*files, ROOT, LIST})
     ]
 
 
-def _lost_rows(path: Path, files: Files, bad: dict[str, str]) -> dict[str, str]:
-    """For each damaged shard: which rows, if the root and the CRC-32C column are sound."""
+def _digests(there: Place, files: Files, progress: Progress | None) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    """Size and BLAKE2b of each file, several at a time: a disk, and even more an address, is faster than one hash."""
+    total, seen, lock = sum(size for size, _ in files.values()), 0, Lock()
+
+    def tell(n: int) -> None:
+        nonlocal seen
+        with lock:
+            seen += n
+            if progress:
+                progress(min(seen, total), total)
+
+    pool = ThreadPoolExecutor(max(_AT_A_TIME, os.cpu_count() or 1))
     try:
-        layout = read_layout(path)
-    except (StoreError, KeyError, TypeError, ValueError):
-        layout = None
+        yield from zip(files, pool.map(lambda name: there.digest(name, files[name][0], tell), files), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _hurt(there: Place, files: Files, bad: dict[str, str]) -> dict[str, str]:
+    """For each damaged shard: which rows, if the root and the CRC-32C column are sound."""
+    from degrade.store.read import PatchStore
+
     said: dict[str, str] = {}
-    if layout is None:
+    try:
+        store = PatchStore(there.where, timeout=there.timeout)
+    except (StoreError, KeyError, TypeError, ValueError):
         return said
-    for plane in layout.planes:
-        names = {plane_file(plane.name, k): k for k in range(layout.shards)}
-        hurt = {name: k for name, k in names.items() if name in bad and (path / name).is_file()}
-        if not hurt or any(name.startswith(f"crc32c_{plane.name}/") for name in bad):
+    for plane in store.planes:
+        names = {plane_file(plane, k): k for k in range(store.layout.shards)}
+        hurt = {name: k for name, k in names.items() if name in bad and bad[name] != "is missing"}
+        if not hurt or any(name.startswith(f"crc32c_{plane}/") or name == f"{plane}/{ROOT}" for name in bad):
             continue
-        crc = _crc_column(path, layout, plane.name)
+        plain = plain_rows(json.loads(there.read(f"{plane}/{ROOT}") or b"")) == store.layout.rows_per_shard
         for name, k in hurt.items():
-            rows = layout.shard_rows(k)
-            block = np.fromfile(path / name, np.uint8, len(rows) * plane.row_bytes)
-            whole = len(block) // plane.row_bytes
-            got = [crc32c(r) for r in block[: whole * plane.row_bytes].reshape(whole, plane.row_bytes)]
-            lost = [i for j, i in enumerate(rows) if j >= whole or got[j] != crc[i]]
-            which = f"rows lost: {_brief(lost)}" if lost else "no row is lost, only the shard's index"
-            said[name] = f" (plane {plane.name!r}, shard {k}; {which}); delete the file and build again"
+            rows = np.asarray(store.layout.shard_rows(k))
+            if plain:  # whatever became of the shard's index, the rows themselves are where they were
+                lost = _lost_of_block(b"".join(there.pieces(name, files[name][0])), store, plane, rows)
+            else:
+                lost = lost_rows(store, plane, rows)
+            which = f"rows lost: {brief(lost)}" if lost else "no row is lost, only the shard's index"
+            mend = "delete the file and build again" if plain and isinstance(there, Folder) else "copy the store again"
+            said[name] = f" (plane {plane!r}, shard {k}; {which}); {mend}"
     return said
 
 
-def _crc_column(path: Path, layout: Layout, plane: str) -> NDArray[np.uint32]:
-    import zarr
-
-    array: Any = zarr.open_array(str(path / f"crc32c_{plane}"), mode="r", zarr_format=3)
-    return np.asarray(array[:])
-
-
-def _brief(rows: list[int]) -> str:
-    shown = ", ".join(map(str, rows[:8]))
-    return shown if len(rows) <= 8 else f"{shown}, ... ({len(rows)} in all)"
+def _lost_of_block(data: bytes, store: PatchStore, plane: str, rows: NDArray[np.int64]) -> list[int]:
+    size = store.layout.plane(plane).row_bytes
+    whole = min(len(data) // size, len(rows))
+    block = np.frombuffer(data, np.uint8, whole * size).reshape(whole, size)
+    return _differ(block, rows[:whole], store.columns[f"crc32c_{plane}"]) + rows[whole:].tolist()
 
 
-def _copy(path: Path, progress: Progress | None) -> list[str]:
+def _differ(block: NDArray[Any], rows: NDArray[np.int64], crc: NDArray[np.uint32]) -> list[int]:
+    return [int(i) for i, row in zip(rows, block, strict=True) if crc32c(row) != crc[i]]
+
+
+def _rows(there: Place, progress: Progress | None) -> list[str]:
     """Rows of a copy without a list of files, against their CRC-32C."""
     from degrade.store.read import PatchStore
 
-    store = PatchStore(path)
+    store = PatchStore(there.where, timeout=there.timeout)
     layout, seen = store.layout, 0
     problems: list[str] = []
     for plane in layout.planes:
         for k in range(layout.shards):
             rows = np.asarray(layout.shard_rows(k))
-            block = np.empty((len(rows), *plane.shape), plane.dtype)
-            store.gather(plane.name, rows, block)
-            crc = store.columns[f"crc32c_{plane.name}"][rows]
-            lost = [int(i) for i, c, row in zip(rows, crc, block, strict=True) if crc32c(row) != c]
-            if lost:
-                problems.append(f"plane {plane.name!r}, shard {k}: rows lost: {_brief(lost)}")
-            seen += block.nbytes
+            if lost := lost_rows(store, plane.name, rows):
+                problems.append(f"plane {plane.name!r}, shard {k}: rows lost: {brief(lost)}")
+            seen += len(rows) * plane.row_bytes
             if progress:
                 progress(seen, layout.rows * layout.row_bytes)
     return problems

@@ -1,8 +1,8 @@
 """Writing: `create` once, then one `ShardWriter` a task, in any order, any number of times, killed at any moment.
 
-Rows stream to a temporary file while their CRC-32C and the file's BLAKE2b are computed on the way; memory does not
-grow with the shard. Files get their names when they are whole and synced, the shard's record last of all. Two tasks
-on the same shard write the same bytes; the later rename wins.
+Rows stream to a temporary file, once; their CRC-32C and the file's BLAKE2b are computed on the way, and the disk takes
+what came before while more is rendered. Memory does not grow with the shard. Files get their names when they are whole
+and synced, the shard's record last of all. Two tasks on the same shard write the same bytes; the later rename wins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import BUILD, StoreError, contiguous, explained, place, sweep, temporary, write_file
+from degrade.store.disk import BUILD, StoreError, contiguous, explained, sweep, sync_all, temporary, write_file
 from degrade.store.layout import OWN, Column, Layout, PlaneLayout, unknown
 from degrade.store.metadata import dumps, group_metadata, plane_metadata, root_open
 from degrade.store.record import (
@@ -36,6 +37,8 @@ from degrade.store.record import (
     write_record,
 )
 from degrade.store.shard import crc32c, index_bytes
+
+SENT = 2 * 2**20  #: bytes of a plane that are sent to the disk at a time, while the next are rendered
 
 __all__ = ["PhotoFact", "ShardWriter", "create", "done_shards", "read_layout", "shard_done"]
 
@@ -101,17 +104,19 @@ def create(store: str | Path, layout: Layout) -> None:
             return
         (path / BUILD).mkdir(parents=True, exist_ok=True)
         sweep(path)
+        files = {path / plane.name / "zarr.json": dumps(plane_metadata(layout, plane)) for plane in layout.planes}
         if read_manifest(path) is None:
-            write_file(path, path / MANIFEST, dumps(group_metadata({})))
-        for plane in layout.planes:
-            (path / plane.name).mkdir(exist_ok=True)
-            write_file(path, path / plane.name / "zarr.json", dumps(plane_metadata(layout, plane)))
+            files[path / MANIFEST] = dumps(group_metadata({}))
         if old is None:
-            write_file(path, path / "zarr.json", root_open(layout))
+            files[path / "zarr.json"] = root_open(layout)
+        for file, data in files.items():
+            file.parent.mkdir(exist_ok=True)
+            write_file(path, file, data, sync=False)
+        sync_all([*files, *{file.parent for file in files}])
 
 
 class _PlaneFile:
-    """One plane's shard on its way to the disk."""
+    """One plane's shard on its way to the disk, which is sent what has been written while more is on its way."""
 
     def __init__(self, store: Path, plane: PlaneLayout) -> None:
         self.plane = plane
@@ -120,10 +125,16 @@ class _PlaneFile:
         self.hash = hashlib.blake2b(digest_size=32)
         self.crc: list[int] = []
         self.empty = crc32c(bytes(plane.row_bytes))
+        self.fresh = 0  # bytes written since they were last sent to the disk
+        self.sent: list[Future[None]] = []
 
-    def put(self, rows: NDArray[Any]) -> None:
+    def put(self, rows: NDArray[Any], sender: Executor) -> None:
         self._write(rows.data.cast("B"))
         self.crc += [crc32c(row) for row in rows]
+        self.fresh += rows.nbytes
+        if self.fresh >= SENT:
+            self.sent.append(sender.submit(os.fsync, self.file.fileno()))
+            self.fresh = 0
 
     def skip(self, n: int) -> None:
         self.file.seek(n * self.plane.row_bytes, os.SEEK_CUR)  # a hole: zeros that take no room
@@ -139,7 +150,10 @@ class _PlaneFile:
         del self.crc[rows:]
 
     def close(self, index: bytes) -> None:
+        """Waits until all of it is on the disk."""
         self._write(memoryview(index))
+        for sending in self.sent:
+            sending.result()  # the kernel tells a disk error once, to whoever asked first
         os.fsync(self.file.fileno())
         self.file.close()
 
@@ -181,6 +195,7 @@ class ShardWriter:
         self.store, self.layout, self.shard = Path(store), layout, shard
         self.rows = layout.shard_rows(shard)
         self._planes: dict[str, _PlaneFile] = {}
+        self._sender = ThreadPoolExecutor(1)
         self._present = np.zeros(len(self.rows), np.bool_)
 
     def __enter__(self) -> ShardWriter:
@@ -199,6 +214,7 @@ class ShardWriter:
         self._discard()
 
     def _discard(self) -> None:
+        self._sender.shutdown(cancel_futures=True)
         for file in self._planes.values():
             file.discard()
 
@@ -226,7 +242,7 @@ class ShardWriter:
         if at + len(rows) > len(self.rows):
             raise ValueError(f"shard {self.shard} has {len(self.rows)} rows, {plane!r} would get {at + len(rows)}")
         with explained(self.store, f"writing plane {plane!r}"):
-            file.put(contiguous(rows))
+            file.put(contiguous(rows), self._sender)
         self._present[at : at + len(rows)] = True
 
     def skip(self, n: int) -> None:
@@ -276,7 +292,8 @@ class ShardWriter:
                 file.close(index)
                 files[plane_file(name, self.shard)] = (n * row_bytes + len(index), file.hash.hexdigest())
             for name, file in self._planes.items():
-                place(file.path, self.store / plane_file(name, self.shard))
+                os.replace(file.path, self.store / plane_file(name, self.shard))
+            sync_all(self.store / name for name in self._planes)
             facts = tuple((p, int(c)) for p, c in zip(photos, counts, strict=True))
             write_record(self.store, layout, Record(self.shard, files, facts, table))
 

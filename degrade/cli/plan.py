@@ -1,0 +1,107 @@
+"""The command that says what a build will take, before it is begun."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from degrade.cli.app import app, console, say, stoppable
+from degrade.recipe.recipe import Recipe
+
+
+@app.command()
+def plan(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, or a shipped pipeline such as residual-maps.", show_default=False)
+    ],
+    folder: Annotated[Path, typer.Argument(help="The folder of photographs.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Where the store would go: is there room?")] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option(help="How many workers, again for more; 1, 2, 4, ... by default.", min=1)
+    ] = None,
+    iso: Annotated[float | None, typer.Option(help="ISO of the photos, where they do not tell it.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Foretell rows, bytes, time and memory of a build, from two photos that are built to measure and thrown away."""
+    from degrade.builder.forecast import forecast
+
+    chosen = Recipe.load(recipe)
+    if iso is not None:
+        chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
+    with stoppable(), console.status("") as status:
+        found = forecast(chosen, folder, out, doing=status.update)
+    whole, one = found.layout, found.measured
+    counts = workers or [n for n in _POWERS if n <= max(1, whole.shards)]
+    if as_json:
+        facts = {
+            "photos": found.photos,
+            "photo_bytes": found.photo_bytes,
+            "duplicates": found.duplicates,
+            "rows": whole.rows,
+            "shards": whole.shards,
+            "photos_per_shard": whole.photos_per_shard,
+            "plane_bytes": found.plane_bytes,
+            "column_bytes": found.column_bytes,
+            "bytes": found.bytes,
+            "files": found.files,
+            "free": found.free,
+            "measured": asdict(one),
+            "seconds": {n: found.seconds(n) for n in counts},
+        }
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    table = Table(show_header=False, title_justify="left")
+    table.add_row("photos", f"{found.photos:,}, {_bytes(found.photo_bytes)}; {found.duplicates} are copies of others")
+    table.add_row("rows", f"{whole.rows:,} at most, {whole.per_photo} a photo")
+    table.add_row("tasks", f"{whole.shards:,} shards of {whole.photos_per_shard} photos")
+    table.add_row("store", f"{_bytes(found.plane_bytes)} planes, {_bytes(found.column_bytes)} columns")
+    table.add_row("files", f"{found.files:,}")
+    table.add_row("a photo", f"{one.seconds:.2f} s, of which reading {one.read:.2f} s ({one.photo})")
+    table.add_row("a worker", f"{_bytes(one.memory)} of memory, {one.start:.1f} s to start")
+    for n in counts:
+        table.add_row(f"{n} worker{'s' * (n > 1)}", f"{_time(found.seconds(n))}, {_bytes(n * one.memory)} of memory")
+    console.print(table)
+    cores = os.cpu_count() or 1
+    say(
+        f"Measured alone, on one core of this machine, which has {cores}; not known: photos of another size, how many "
+        "will be set aside, and whether disks and network keep up with all workers at once",
+    )
+    for key, reason in one.refused.items():
+        say(f"{key}: {reason}", "[yellow]would be quarantined[/] ")
+    if not found.fits:
+        say(
+            f"the store needs up to {_bytes(found.bytes)} while it is built, and {out} has {_bytes(found.free or 0)} "
+            "free: choose another --out, or make room",
+            "[yellow]warning[/] ",
+        )
+
+
+_POWERS = [2**k for k in range(9)]
+
+
+def _bytes(n: int) -> str:
+    """
+    >>> _bytes(33_600_000)
+    '33.6 MB'
+    """
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if n >= size:
+            return f"{n / size:,.1f} {unit}"
+    return f"{n / 1e3:,.1f} kB"
+
+
+def _time(seconds: float) -> str:
+    """
+    >>> _time(93_784)
+    '26 h 3 min'
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

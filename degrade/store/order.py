@@ -1,0 +1,78 @@
+"""Order: which rows come when, over epochs and ranks, worked out from position and seed alone.
+
+A step takes ``size * ranks`` positions of the epoch's order; rank r takes each ``ranks``-th of them from r on. So the
+union of the ranks' batches of a step is the same for any number of ranks that make up the same step, each row comes
+once an epoch, and all ranks make equally many batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from degrade.store.permute import Permutation, Windows
+
+Shuffle = Literal["window"] | bool
+
+_BLOCK: Final = 16384  #: positions worked out at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The order of some rows.
+
+    >>> halves = [Order(np.arange(10, 17), 2, False, 0, rank=r, ranks=2) for r in (0, 1)]
+    >>> [[batch.tolist() for batch in half.batches(0)] for half in halves]
+    [[[10, 12], [14, 16]], [[11, 13], [15]]]
+    """
+
+    rows: NDArray[np.int64]
+    size: int  #: rows of a batch
+    shuffle: Shuffle
+    seed: int
+    drop_last: bool = False  #: leave out a last step that is not full
+    pad: bool = False  #: fill it up with the first rows of the epoch
+    rank: int = 0
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"a batch needs at least 1 row, got batch_size={self.size}")
+        if self.shuffle not in (True, False, "window"):
+            raise ValueError(f"shuffle is True, False or 'window', got {self.shuffle!r}")
+        if self.drop_last and self.pad:
+            raise ValueError("a last batch that is not full is left out (drop_last) or filled up (pad), not both")
+        if not 0 <= self.rank < self.ranks:
+            raise ValueError(f"rank lies in 0 to {self.ranks - 1} of {self.ranks} ranks, got {self.rank}")
+
+    @property
+    def step(self) -> int:
+        """Rows that all ranks take together at a time."""
+        return self.size * self.ranks
+
+    def __len__(self) -> int:
+        """Batches an epoch, of any rank."""
+        whole, rest = divmod(len(self.rows), self.step)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
+        """This rank's batches of an epoch from the ``first``-th on, rows ascending inside each."""
+        n, size, places = len(self.rows), self.size, self.places(epoch)
+        per_block = max(1, _BLOCK // self.step)
+        for begin in range(first, len(self), per_block):
+            stop = min(begin + per_block, len(self))
+            at = np.arange(begin * self.step + self.rank, stop * self.step, self.ranks)
+            rows = self.rows[places(at % n if self.pad else at[at < n])]
+            full = len(rows) // size
+            yield from np.sort(rows[: full * size].reshape(full, size))
+            yield from (np.sort(rows[i * size : (i + 1) * size]) for i in range(full, stop - begin))
+
+    def places(self, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+        """Position in an epoch -> place among the rows."""
+        if not self.shuffle or not len(self.rows):
+            return lambda at: at
+        return (Windows if self.shuffle == "window" else Permutation)(len(self.rows), (self.seed, epoch))

@@ -1,0 +1,192 @@
+"""Rendered: planes that a store does not hold, made batch by batch from those that it does.
+
+The heavy part of a recipe is stored once, such as the subject in float32 with its margin; the light part is rendered
+where the training step is. Draws are those of the record, so that the same planes come out that a build would have
+stored, or fresh ones: row r of epoch e then has the address ``Key(seed).at("fresh", e, photo, patch)``, whatever the
+batches are. Roundings of float32 transforms depend on what else is in a batch: after an ADC that is 1 DN in a rare
+sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from degrade.recipe import held
+from degrade.recipe.errors import RecipeError
+from degrade.recipe.frame import Frame, Sensor
+from degrade.recipe.held import Held
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Drawn
+from degrade.recipe.render import Block, concatenated, one_thread
+from degrade.store.batch import Batch, Finish, sent
+from degrade.store.camera import sensors
+from degrade.store.encode import laid, words
+
+if TYPE_CHECKING:
+    from degrade.recipe.group import Rows
+    from degrade.recipe.paths import Path, Paths
+    from degrade.recipe.recipe import Recipe
+    from degrade.store.read import PatchStore
+
+Draws = Literal["recorded", "fresh"]
+
+
+class Rendered:
+    """Planes of a store that are rendered; made by `PatchStore.rendered`.
+
+    Attributes:
+        planes: their names.
+        reads: the stored planes that they need.
+    """
+
+    def __init__(self, store: PatchStore, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> None:
+        if draws not in ("recorded", "fresh"):
+            raise ValueError(f"draws are `recorded` or `fresh`, got {draws!r}")
+        self.store, self.planes, self.seed = store, tuple(planes), seed
+        self.recipe: Recipe = store.recipe
+        self.held = Held.of(self.recipe, self.planes)
+        self.fresh = self.held.drawn(self.recipe) if draws == "fresh" else frozenset[str]()
+        self.reads = tuple(p for root, names in self.held.maps.items() for p in (root, *(f"{root}_{n}" for n in names)))
+        self._models = np.array(store.photos.models)
+        self._word = lru_cache(None)(lambda photo: Key(self.recipe.seed).at(store.photos.keys[photo]).word)
+
+    def finish(self, asked: Sequence[str], dn: bool = False) -> Finish:
+        """What makes of ``reads`` and other stored planes, as a loader has them on its device, a batch of ``asked``."""
+        layouts = {n: next(laid(self.recipe, n)) for n in self.planes}
+
+        def finished(rows: NDArray[np.int64], batch: Batch, epoch: int) -> Batch:
+            found = {n: self._light(n, rows, batch[n]) if dn else batch[n] for n in self.reads}
+            frames = self(rows, found, epoch)
+            made = {n: words(f, layouts[n]) if dn else f.data for n, f in frames.items()}
+            return {n: made[n] if n in made else batch[n] for n in asked}
+
+        return finished
+
+    def _light(self, plane: str, rows: Rows, dn: Tensor) -> Tensor:
+        """Rows as stored as float32, 0 black and 1 white, on their device."""
+        levels = self.store.levels(plane, rows)
+        return dn if levels is None else sent(dn, levels, dn.device)
+
+    def refuse(self, stored: Sequence[str]) -> None:
+        """Raises RecipeError where a stored plane, delivered beside these, was drawn otherwise."""
+        for plane in stored:
+            for name in self.recipe.planes[plane].path if plane in self.recipe.planes else ():
+                if name in self.fresh:
+                    raise RecipeError(
+                        f"operator {name!r} is drawn anew for {self.planes[0]!r}, and as recorded in the stored plane "
+                        f"{plane!r}: ask for one of the two, or for recorded draws"
+                    )
+
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]], epoch: int = 0) -> dict[str, Frame]:
+        """The planes of some rows in any order, read from the store and rendered.
+
+        Raises:
+            IndexError: if a row is outside the store, or absent.
+        """
+        index = self.store.checked(np.asarray(rows, np.int64))
+        order = np.argsort(index, kind="stable")
+        frames = self(index[order], {n: torch.from_numpy(self.store.read(n, index[order])) for n in self.reads}, epoch)
+        back = np.argsort(order)
+        return {n: f.rows(back) for n, f in frames.items()}
+
+    def __call__(self, rows: NDArray[np.int64], found: Mapping[str, Tensor], epoch: int = 0) -> dict[str, Frame]:
+        """The planes of some rows.
+
+        Args:
+            rows: (b,) their numbers, ascending.
+            found: (b, c, h, w) float32 of each of ``reads``, 0 black and 1 white, on the device that renders.
+            epoch: address of fresh draws.
+        """
+        done: dict[str, list[Frame]] = {}
+        blocks = list(self._blocks(rows, next(iter(found.values())).device.type))
+        with one_thread():
+            for model, at in blocks:
+                part = {n: t[torch.from_numpy(at).to(t.device)] for n, t in found.items()}
+                block = Block(_Stored(self, rows[at], part, epoch, model), np.arange(len(at)))
+                for name in self.planes:
+                    frame = block.plane(name)
+                    camera = replace(frame.sensor, ladder=frame.sensor.ladder[:, :0])  # which differ in length
+                    done.setdefault(name, []).append(replace(frame, sensor=camera))
+        back = torch.from_numpy(np.argsort(np.concatenate([at for _, at in blocks])))
+        return {n: concatenated(frames, back.to(frames[0].data.device)) for n, frames in done.items()}
+
+    def _blocks(self, rows: Rows, device: str) -> Iterator[tuple[str, Rows]]:
+        """The rows of one model of camera at a time, on a CPU as many as stay in its cache; by place among ``rows``."""
+        models = self._models[rows // self.store.layout.per_photo]
+        size = self.recipe.block if device == "cpu" else len(rows)
+        for model in np.unique(models).tolist():
+            at = np.flatnonzero(models == model)
+            for start in range(0, len(at), size):
+                yield model, at[start : start + size]
+
+    def keys(self, rows: Rows, epoch: int | None) -> tuple[Key, Key]:
+        """Addresses of some rows, those of their photos and their own; of an epoch's fresh draws, or recorded."""
+        photo, patch = np.divmod(rows, self.store.layout.per_photo)
+        if epoch is None:
+            photos = Key(np.array([self._word(p) for p in photo.tolist()], np.uint64))
+        else:
+            top = Key(self.seed).at("fresh", epoch)
+            photos = Key(np.array([top.at(self.store.photos.keys[p]).word for p in photo.tolist()], np.uint64))
+        return photos, photos.at(patch)
+
+
+class _Stored:
+    """Rows of stored planes with the operators drawn for them: where a block begins."""
+
+    def __init__(self, rendered: Rendered, rows: Rows, found: Mapping[str, Tensor], epoch: int, model: str) -> None:
+        self.of, self.rows, self.found = rendered, rows, found
+        recipe, store = rendered.recipe, rendered.store
+        self.paths: Paths = rendered.held.paths
+        ladder = recipe.sensor(Sensor.make(), model).ladder
+        entered = sensors(store.photos.camera[rows // store.layout.per_photo], ladder)
+        keys = {
+            own: rendered.keys(rows, epoch if own else None) for own in ((True, False) if rendered.fresh else (False,))
+        }
+        # what operators see of the picture when they are drawn is its camera
+        seen = Frame(torch.empty(len(rows), 1, 0, 0), recipe.source.space, entered)
+        self.ops: dict[str, Drawn] = {n: self._drawn(n, *keys[n in rendered.fresh], seen) for n in recipe.paths.behind}
+        for op in self.ops.values():
+            entered = op.camera(entered)
+        device = next(iter(found.values())).device
+        self.sensor = entered.map(lambda t: t.to(device))
+        self.field = torch.from_numpy(np.stack([store.columns[n][rows] for n in ("field_y", "field_x")], 1)).to(device)
+
+    def _drawn(self, name: str, photos: Key, patches: Key, seen: Frame) -> Drawn:
+        op = self.of.recipe.operators[name]
+        if op.per == "photo":
+            return op.draw(photos.at(name), seen, own=False).draw(patches.at(name), seen, own=True)
+        return op.draw(patches.at(name), seen)
+
+    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+        """The rows as they are stored, if this beginning of a path is."""
+        root = next((r for r, p in self.of.held.roots.items() if p == path), None)
+        if root is None:
+            return None
+        recipe, columns = self.of.recipe, self.of.store.columns
+        spec, kept = recipe.specs[root], recipe.paths.kept(root)
+        names = held.notes(root, spec.channels)
+        origin, noise = held.known(torch.from_numpy(np.stack([columns[n][self.rows] for n in names], axis=1)))
+        device = self.found[root].device
+        frame = Frame(
+            data=self.found[root],
+            space=spec.space,
+            sensor=self.sensor,
+            grid=spec.grid.moved(-kept, -kept),
+            origin=origin.to(device),
+            field=self.field,
+            noise=None if noise is None else noise.to(device),
+            aux={name: self.found[f"{root}_{name}"] for name in self.of.held.maps[root]},
+            oversample=spec.oversample,
+        )
+        return frame.trim(kept - margin)
+
+    def note(self, name: str, at: Rows, values: Tensor) -> None:
+        """Nothing is kept: what operators record was recorded when the store was built."""

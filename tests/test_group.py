@@ -1,0 +1,79 @@
+"""Groups of rows and their cameras: what is taken, what is shared, and what is left alone."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from degrade import Sensor, Space
+from degrade.recipe.group import WIDE, Group, merge, parts, subset
+from tests import strategies
+
+
+def cameras(b: int) -> Sensor:
+    numbered = Sensor.make(b).map(lambda t: torch.arange(float(b)).reshape(-1, *(1,) * (t.ndim - 1)).expand_as(t))
+    return replace(numbered, ladder=torch.zeros(b, 0, 9))
+
+
+def same(a: Sensor, b: Sensor) -> bool:
+    pairs = ((getattr(a, f.name), getattr(b, f.name)) for f in fields(Sensor))
+    return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in pairs)
+
+
+def test_cameras_of_some_rows_are_those_rows_of_each_field() -> None:
+    whole, at = cameras(6), torch.tensor([4, 1, 5])
+    expected = whole.map(lambda t: t[at])
+    some = whole.rows(at)
+    assert len(some) == 3
+    assert same(some, expected)
+    assert same(whole.rows(at).rows(torch.tensor([2, 0])), whole.rows(torch.tensor([5, 4])))
+    assert same(pickle.loads(pickle.dumps(whole.rows(at))), expected)
+    assert same(copy.deepcopy(whole.rows(at)), expected)
+    moved = replace(whole.rows(at), pitch=torch.zeros(3))
+    assert torch.equal(moved.pitch, torch.zeros(3))
+    assert torch.equal(moved.iso, expected.iso)
+    assert same(Sensor.joined([moved, moved]).rows(torch.tensor([3])), moved.rows(torch.tensor([0])))
+    assert not hasattr(some, "shutter")
+
+
+def test_cameras_join_whether_or_not_they_come_from_one() -> None:
+    whole = cameras(5)
+    a, b = whole.rows(torch.tensor([3, 0])), whole.rows(torch.tensor([4]))
+    expected = whole.rows(torch.tensor([3, 0, 4]))
+    assert same(Sensor.joined([a, b]), expected)
+    assert same(Sensor.joined([a, b.map(torch.clone)]), expected)
+
+
+def test_rows_that_follow_one_another_are_not_copied() -> None:
+    frame = strategies.frame(Space.DISPLAY, 5, (8, 8))
+    middle = subset(Group(np.arange(5), frame), np.array([1, 2, 3])).frame
+    assert middle.data.data_ptr() == frame.data[1].data_ptr()
+    apart = subset(Group(np.arange(5), frame), np.array([0, 3])).frame
+    assert torch.equal(apart.data, frame.data[[0, 3]])
+    assert same(apart.sensor, frame.sensor.rows(torch.tensor([0, 3])))
+
+
+def test_wide_rows_stay_apart_until_a_plane_is_asked_for() -> None:
+    side = int((WIDE / 3) ** 0.5) + 1
+    frame = strategies.frame(Space.DISPLAY, 4, (side, side))
+    each = parts(Group(np.arange(4), frame), np.array([0, 2, 3]))
+    assert [g.rows.tolist() for g in each] == [[0], [2], [3]]
+    assert all(g.frame.data.data_ptr() == frame.data[i].data_ptr() for g, i in zip(each, (0, 2, 3), strict=True))
+    assert len(merge(each)) == 3
+    (whole,) = merge(each[::-1], wide=True)
+    assert whole.rows.tolist() == [0, 2, 3]
+    assert torch.equal(whole.frame.data, frame.data[[0, 2, 3]])
+    assert same(whole.frame.sensor, frame.sensor.rows(torch.tensor([0, 2, 3])))
+
+
+def test_narrow_rows_join_in_their_order() -> None:
+    frame = strategies.frame(Space.DISPLAY, 6, (8, 8))
+    whole = Group(np.arange(6), frame)
+    (joined,) = merge([subset(whole, np.array(at)) for at in ([1, 4], [5], [0, 2, 3])])
+    assert joined.rows.tolist() == list(range(6))
+    assert torch.equal(joined.frame.data, frame.data)
+    assert torch.equal(joined.frame.origin, frame.origin)

@@ -1,0 +1,141 @@
+"""Copies: the same rows in other bytes, readable by others, checked on the way, plain again to the byte."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import served
+import stores
+import zarr
+from test_store_verify import flipped
+
+from degrade.store.copy import CODECS, copy
+from degrade.store.disk import StoreError
+from degrade.store.layout import UnknownName
+from degrade.store.read import PatchStore
+from degrade.store.shard import plain_rows
+from degrade.store.verify import verify
+
+HERE = [r for r in range(stores.LAYOUT.rows) if stores.present(r)]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return stores.build(tmp_path_factory.mktemp("store") / "pairs.zarr")
+
+
+@pytest.fixture(scope="module")
+def copies(path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copies")
+    for codec in CODECS:
+        copy(path, folder / f"{codec}.zarr", codec)
+    return folder
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_copy_holds_the_same_and_is_a_store(path, copies, codec):
+    mine, theirs = PatchStore(copies / f"{codec}.zarr"), PatchStore(path)
+    for name in theirs.planes:
+        np.testing.assert_array_equal(mine.read(name, HERE, dn=True), theirs.read(name, HERE, dn=True))
+    for name in theirs.columns:
+        np.testing.assert_array_equal(mine.columns[name], theirs.columns[name])
+    assert mine.photos.keys == theirs.photos.keys
+    assert mine.layout == theirs.layout
+    assert mine.verify() == []
+    others = zarr.open_group(str(copies / f"{codec}.zarr"), mode="r")
+    for name in theirs.planes:
+        np.testing.assert_array_equal(others[name][:][HERE], theirs.read(name, HERE, dn=True))
+        assert (plain_rows(others[name].metadata.to_dict()) is not None) == (codec == "plain")
+        assert others[name].shards[0] == 10
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_plain_again_it_is_the_first_store_to_the_byte(path, copies, tmp_path, codec):
+    copy(copies / f"{codec}.zarr", tmp_path / "again.zarr", "plain")
+    assert stores.files(tmp_path / "again.zarr") == stores.files(path)
+
+
+def test_what_is_not_noise_becomes_small(tmp_path):
+    """All rows of the second shard's second photo are absent: zeros."""
+    plain = stores.build(tmp_path / "s.zarr")
+    size = (plain / "blur" / "c.1.0.0.0").stat().st_size
+    for codec in ("blosc", "lz4", "zstd"):
+        copy(plain, tmp_path / codec, codec)
+        assert (tmp_path / codec / "blur" / "c.1.0.0.0").stat().st_size < 0.8 * size
+
+
+def test_it_is_fetched_from_an_address_and_progress_reaches_the_end(path, copies, tmp_path):
+    seen = []
+    with served.served(copies) as (address, _):
+        copy(f"{address}/blosc.zarr", tmp_path / "deep" / "down.zarr", "plain", lambda a, b: seen.append((a, b)))
+    assert stores.files(tmp_path / "deep" / "down.zarr") == stores.files(path)
+    assert seen[-1][0] == seen[-1][1] == 2 * 35 * stores.LAYOUT.row_bytes
+    assert [a for a, _ in seen] == sorted(a for a, _ in seen)
+
+
+def test_a_flip_in_any_compressed_shard_names_shard_and_rows(copies, tmp_path):
+    rng = np.random.default_rng(0)
+    for codec in ("blosc", "lz4", "zstd"):
+        other = shutil.copytree(copies / f"{codec}.zarr", tmp_path / codec)
+        for plane in stores.LAYOUT.planes:
+            file = other / plane.name / "c.2.0.0.0"
+            sound = file.read_bytes()
+            entries = np.frombuffer(sound[-164:-4], "<u8").reshape(10, 2).astype(int)
+            for row in (0, 3, 7):
+                offset, size = entries[row]
+                flipped(file, int(offset + size - 1 - rng.integers(size // 2)), int(rng.integers(8)))
+                (problem,) = verify(other)
+                file.write_bytes(sound)
+                assert problem.startswith(f"{plane.name}/c.2.0.0.0 is damaged")
+                assert f"(plane {plane.name!r}, shard 2; rows lost: {20 + row}); copy the store again" in problem
+            flipped(file, len(sound) - 20, 3)  # the index: nothing can be found any more
+            (problem,) = verify(other)
+            file.write_bytes(sound[:-1])
+            (cut,) = verify(other)
+            file.write_bytes(sound)
+            every = "rows lost: 20, 21, 22, 23, 24, 25, 26, 27, ... (10 in all)"
+            assert f"(plane {plane.name!r}, shard 2; {every}); copy the store again" in problem
+            assert f"has {len(sound) - 1} bytes, {len(sound)} were written" in cut
+            assert every in cut
+    assert verify(tmp_path / "zstd") == []
+
+
+def test_a_flip_in_every_file_of_a_copy_is_found(copies, tmp_path):
+    other = shutil.copytree(copies / "blosc.zarr", tmp_path / "s")
+    rng = np.random.default_rng(1)
+    for name, data in stores.files(other).items():
+        if data:
+            flipped(other / name, int(rng.integers(len(data))), int(rng.integers(8)))
+            assert "".join(verify(other)).startswith(name)
+            (other / name).write_bytes(data)
+    assert verify(other) == []
+
+
+def test_a_damaged_store_is_not_copied(path, copies, tmp_path):
+    other = shutil.copytree(path, tmp_path / "s.zarr")
+    flipped(other / "clean" / "c.1.0.0.0", 3 * stores.LAYOUT.plane("clean").row_bytes, 6)
+    with pytest.raises(StoreError, match=r"rows 13 of .* \(plane 'clean', shard 1\) are damaged"):
+        copy(other, tmp_path / "out.zarr")
+    other = shutil.copytree(copies / "blosc.zarr", tmp_path / "t.zarr")
+    flipped(other / "iso" / "c.0", 7, 1)
+    with pytest.raises(StoreError, match="iso/c.0 of .* is damaged: verify says what else is"):
+        copy(other, tmp_path / "out.zarr", "lz4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.zarr", "t.zarr"]  # nothing half-written
+
+
+def test_what_cannot_be_copied(path, tmp_path):
+    with pytest.raises(UnknownName, match="no codec 'blosk': did you mean 'blosc'"):
+        copy(path, tmp_path / "out.zarr", "blosk")
+    with pytest.raises(StoreError, match="cannot be written: name a folder that is not there yet"):
+        copy(path, tmp_path)
+    with pytest.raises(StoreError, match="s3://bucket/out.zarr cannot be written"):
+        copy(path, "s3://bucket/out.zarr")
+    with pytest.raises(StoreError, match="there is no store at"):
+        copy(tmp_path / "none", tmp_path / "out.zarr")
+    shutil.copytree(path, tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / ".degrade" / "zarr.json").unlink()
+    with pytest.raises(StoreError, match="has no list of its files"):
+        copy(tmp_path / "s.zarr", tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()
