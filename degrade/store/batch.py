@@ -1,18 +1,20 @@
 """A batch in the making: rows are gathered into buffers, go to the device, are normalised there, and finished.
 
-Any thread may make any batch; what is in it depends on its rows and epoch alone. Buffers come from torch's allocators:
-freed ones are handed out again, pinned ones when the copies out of them are done; a ring of our own measures no faster.
+Any thread may make any batch; what is in it depends on its rows and epoch alone. On a CPU batches lie in a ring of
+blocks, each used again once nobody holds it (`Ring`); pinned ones come from torch, when copies out of them are done.
 To a GPU DN go as they are, so that half crosses the bus, on a stream of their own, and become float32 there.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +28,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 Batch = dict[str, Tensor]
 Finish = Callable[[NDArray[np.int64], Batch, int], Batch]
+_UNUSED: Final = 2  #: references to a block that only the ring holds: its list's, and the one that asks
+_SPARE: Final = 8  #: blocks kept for later
 Levels = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -44,8 +48,9 @@ class Maker:
         if str(device) == "cuda":  # the present one, which for another thread is the first
             device = torch.device("cuda", torch.cuda.current_device())
         self.store, self.device, self.dn, self.check, self.finish = store, device, dn, check, finish
-        self.planes = {p: (store.layout.plane(p).shape, getattr(torch, store.layout.plane(p).dtype)) for p in planes}
+        self.planes = {p: (store.layout.plane(p).shape, np.dtype(store.layout.plane(p).dtype)) for p in planes}
         self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.ring = Ring()
 
     def __call__(self, job: tuple[NDArray[np.int64], int]) -> tuple[Batch, torch.cuda.Event | None]:
         """The batch of some rows, ascending, in an epoch; and when it is ready, if not at once."""
@@ -68,28 +73,63 @@ class Maker:
         """Rows of a plane on the device."""
         words = self._gathered(plane, rows)
         levels = None if self.dn else self.store.levels(plane, rows)
-        if levels is not None:
-            return normalised(words, levels) if self.device.type == "cpu" else sent(words, levels, self.device)
-        return words if self.device.type == "cpu" else words.to(self.device, non_blocking=True)
+        if self.device.type == "cpu":
+            return torch.from_numpy(words if levels is None else normalised(words, levels, self.ring))
+        there = torch.from_numpy(words)
+        return there.to(self.device, non_blocking=True) if levels is None else sent(there, levels, self.device)
 
-    def _gathered(self, plane: str, rows: NDArray[np.int64]) -> Tensor:
+    def _gathered(self, plane: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Rows of a plane as stored, in memory that a device can copy from."""
         shape, kind = self.planes[plane]
-        words = torch.empty((len(rows), *shape), dtype=kind, pin_memory=self.side is not None)
-        self.store.gather(plane, rows, found := words.numpy())
+        words = pinned((len(rows), *shape), kind) if self.side else self.ring((len(rows), *shape), kind)
+        self.store.gather(plane, rows, words)
         if self.check:
-            self.store.check(plane, rows, found)
+            self.store.check(plane, rows, words)
         return words
 
 
-def normalised(words: Tensor, levels: Levels) -> Tensor:
+def pinned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Memory that a device copies from by itself."""
+    return torch.empty(shape, dtype=getattr(torch, dtype.name), pin_memory=True).numpy()
+
+
+class Ring:
+    """Blocks of memory, each handed out again once nothing made of it, tensor or view, is alive.
+
+    The system clears new pages, which takes a good part of the time of a copy into them.
+
+    >>> ring, kind = Ring(), np.dtype("float32")
+    >>> view = torch.from_numpy(ring((2, 3), kind))[0]
+    >>> torch.from_numpy(ring((2, 3), kind)).data_ptr() == view.data_ptr()
+    False
+    >>> place = view.data_ptr()
+    >>> del view
+    >>> torch.from_numpy(ring((2, 3), kind)).data_ptr() == place
+    True
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[tuple[int, ...], np.dtype[Any]], list[NDArray[Any]]] = {}
+        self._turn = Lock()
+
+    def __call__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A block of that shape and dtype, its content whatever was there."""
+        with self._turn:
+            blocks = self._blocks.setdefault((shape, dtype), [])
+            free = [i for i in range(len(blocks)) if sys.getrefcount(blocks[i]) == _UNUSED]
+            for i in reversed(free[_SPARE:]):  # of a pass that held many batches for a while
+                del blocks[i]
+            if not free:
+                blocks.append(torch.empty(shape, dtype=getattr(torch, dtype.name)).numpy())  # which torch aligns
+            return blocks[free[0] if free else -1]
+
+
+def normalised(words: NDArray[Any], levels: Levels, ring: Ring) -> NDArray[np.float32]:
     """``(words - black) / span``, float32 on the CPU, by this thread alone: torch would wake all cores."""
-    out = torch.empty(words.shape)
-    floats = out.numpy()
-    floats[...] = words.numpy()
-    floats -= levels[0][:, None, None, None]
-    floats /= levels[1][:, None, None, None]
-    return out
+    black, span = (v[:, None, None, None] for v in levels)
+    floats = ring(words.shape, np.dtype(np.float32))
+    np.subtract(words, black, out=floats)
+    return np.divide(floats, span, out=floats)
 
 
 def sent(words: Tensor, levels: Levels, device: torch.device) -> Tensor:

@@ -150,7 +150,7 @@ class Mapped(Plain):
         self._rows = np.frombuffer(self._range, plane.dtype).reshape(self.total, *plane.shape)
 
     def gather(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        np.take(self._rows, rows, axis=0, out=out, mode="clip")  # clip: else numpy fills a buffer of its own first
+        self._rows.take(rows, axis=0, out=out, mode="clip")  # clip: else numpy fills a buffer of its own first
 
     def _open(self, shard: int) -> bool:
         if not super()._open(shard):
