@@ -55,8 +55,9 @@ planes:
 class LoudNoise(SensorNoise):
     """Noise whose variance is 10% too high."""
 
-    def variance(self, frame: Frame) -> Tensor:
-        return 1.1 * super().variance(frame)
+    def added(self, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+        signal, shot, read = super().added(frame)
+        return signal, 1.1 * shot, 1.1 * read
 
 
 class LeakyBlur(PsfBlur):

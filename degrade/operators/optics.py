@@ -183,6 +183,8 @@ class PsfBlur(Operator):
         return kernel[index]
 
     def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+        if type(self).apply is not PsfBlur.apply:  # another blur made of this one
+            return super().over(groups, places)
         # kernels of all rows are computed together, whatever their pictures' sizes
         op = self.take(np.concatenate([places[g.rows] for g in groups]))
         return [Group(g.rows, f) for g, f in zip(groups, op._blurred([g.frame for g in groups]), strict=True)]
