@@ -17,8 +17,9 @@ from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
 from degrade.store.disk import StoreError
 from degrade.store.layout import UnknownName
+from degrade.store.plain import plain
 from degrade.store.read import PatchStore
-from degrade.store.shard import crc32c, map_shard, plain_rows
+from degrade.store.shard import crc32c, plain_rows
 from degrade.store.write import create
 
 HERE = [r for r in range(stores.LAYOUT.rows) if stores.present(r)]
@@ -119,12 +120,18 @@ def test_info_is_plain(store, path):
     assert info["bytes"] == sum(len(b) for b in stores.files(path).values())
 
 
-def test_every_shard_is_mapped(store, path):
+def reader(store, plane, mapped):
+    """The reader of a plane's plain shards."""
+    metadata = json.loads((store / plane / "zarr.json").read_bytes())
+    return plain(store / plane, stores.LAYOUT.plane(plane), metadata, mapped)
+
+
+def test_every_shard_is_read_in_place(store, path):
     for plane in stores.LAYOUT.planes:
-        metadata = json.loads((path / plane.name / "zarr.json").read_bytes())
-        assert plain_rows(metadata) == 10
-        for k in range(4):
-            assert map_shard(path / plane.name / f"c.{k}.0.0.0", metadata, k) is not None
+        held = reader(path, plane.name, mapped=True)
+        assert held.per_shard == 10
+        assert held.holds(np.arange(stores.LAYOUT.rows)).all()
+        assert held.holds(np.arange(stores.LAYOUT.rows)) is None  # all, without a look
 
 
 @pytest.mark.parametrize(
@@ -196,19 +203,22 @@ def test_a_shard_in_another_order_is_not_mapped_but_read(tmp_path, path, store):
     rows = [data[i * size : (i + 1) * size] for i in range(10)]
     index = np.stack([np.arange(9, -1, -1) * size, np.full(10, size)], 1).astype("<u8").tobytes()
     file.write_bytes(b"".join(reversed(rows)) + index + crc32c(index).to_bytes(4, "little"))
-    metadata = json.loads((tmp_path / "s" / "blur" / "zarr.json").read_bytes())
-    assert map_shard(file, metadata, 1) is None
+    for mapped in (True, False):
+        there = reader(tmp_path / "s", "blur", mapped).holds(np.array([9, 10, 19, 20]))
+        assert there.tolist() == [True, False, False, True]
     wanted = [3, 11, 12, 14, 27]
     np.testing.assert_array_equal(PatchStore(tmp_path / "s").read("blur", wanted), store.read("blur", wanted))
 
 
 def test_shards_that_prove_nothing_are_not_mapped(tmp_path, path):
-    metadata = json.loads((path / "blur" / "zarr.json").read_bytes())
-    data = (path / "blur" / "c.0.0.0.0").read_bytes()
+    shutil.copytree(path / "blur", tmp_path / "blur")
+    file = tmp_path / "blur" / "c.0.0.0.0"
+    data = file.read_bytes()
     for bad in (data[:-1], data[1:], data[:-8] + bytes(8), data[:50], b"", data[:-3] + b"\0" + data[-2:]):
-        (tmp_path / "shard").write_bytes(bad)
-        assert map_shard(tmp_path / "shard", metadata, 0) is None
-    assert map_shard(tmp_path / "none", metadata, 0) is None
+        file.write_bytes(bad)
+        assert not reader(tmp_path, "blur", mapped=True).holds(np.arange(10)).any()
+    file.unlink()
+    assert not reader(tmp_path, "blur", mapped=True).holds(np.arange(10)).any()
 
 
 def test_a_copy_made_by_zarr_python_reads_and_verifies(tmp_path, path, store):

@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,18 +37,6 @@ class StoreError(RuntimeError):
 def digest(data: bytes) -> str:
     """BLAKE2b of some bytes, 64 hexadecimal digits."""
     return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-def digest_file(path: Path, seen: Callable[[int], object] | None = None) -> str:
-    """BLAKE2b of a file; ``seen`` hears of every piece of it [byte]."""
-    total = hashlib.blake2b(digest_size=32)
-    with open(path, "rb", buffering=0) as file:
-        piece = memoryview(bytearray(1 << 20))
-        while n := file.readinto(piece):
-            total.update(piece[:n])
-            if seen:
-                seen(n)
-    return total.hexdigest()
 
 
 @contextmanager

@@ -9,14 +9,11 @@ that every shard can be mapped.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from degrade.store.layout import COLUMN_DTYPES, PLANE_DTYPES
@@ -112,42 +109,3 @@ def shard_key(metadata: Mapping[str, Any], shard: int) -> str:
     separator = encoding.get("configuration", {}).get("separator", "/" if default else ".")
     parts = [str(shard), *["0"] * (len(metadata["shape"]) - 1)]
     return separator.join(["c", *parts] if default else parts)
-
-
-def map_shard(path: Path, metadata: Mapping[str, Any], shard: int) -> NDArray[Any] | None:
-    """A shard's rows ``(n, c, h, w)`` as read-only memory of the file itself, if that is proven right, else None.
-
-    Proven by the array's metadata (`plain_rows`), the file's size, and this shard's own index: its CRC-32C holds and
-    row i lies at ``i * row_bytes``.
-    """
-    per_shard = plain_rows(metadata)
-    if per_shard is None:
-        return None
-    total, *shape = metadata["shape"]
-    rows = min(per_shard, total - shard * per_shard)
-    count = math.prod(shape)
-    dtype = np.dtype(metadata["data_type"])
-    row_bytes, tail = count * dtype.itemsize, 16 * per_shard + 4
-    try:
-        with open(path, "rb", buffering=0) as file:
-            room = os.fstat(file.fileno()).st_size - tail
-            if room < rows * row_bytes:
-                return None
-            file.seek(room)
-            index = file.read(tail)
-    except FileNotFoundError:
-        return None
-    entries = np.frombuffer(index[:-4], "<u8").reshape(per_shard, 2)[:rows]
-    if crc32c(index[:-4]).to_bytes(4, "little") != index[-4:] or np.any(entries[:, 1] != row_bytes):
-        return None
-    if np.any(entries[:, 0] != np.arange(rows, dtype=np.uint64) * np.uint64(row_bytes)):
-        return None
-    # torch closes the file once it is mapped; mmap of the standard library keeps one open descriptor a map, and a
-    # process has about a thousand of those
-    kind: torch.dtype = getattr(torch, dtype.name)
-    try:
-        flat = torch.from_file(str(path), shared=False, size=rows * count, dtype=kind).numpy()
-    except RuntimeError:  # no room for another map: the ordinary reader still has the rows
-        return None
-    flat.flags.writeable = False
-    return flat.reshape(rows, *shape)
