@@ -270,6 +270,12 @@ def test_fresh_and_recorded_draws_of_one_operator_are_not_mixed(folder: Path, tm
     store.rendered(["blur"], "fresh").refuse(["noise", "subject"])
 
 
+def test_what_can_be_rendered_is_told(stores: tuple[PatchStore, PatchStore]) -> None:
+    small, full = stores
+    assert small.info()["renders"] == list(SEEN)
+    assert full.renders == ()  # the subject is no beginning that they hold
+
+
 def test_stores_that_hold_all_planes_stay_as_they_were() -> None:
     assert Recipe.load("residual-maps").roots == {}
     assert not any("origin" in n for n in Recipe.load("residual-maps").notes())

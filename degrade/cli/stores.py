@@ -85,6 +85,8 @@ def info(
         table.add_row(
             f"plane {name}", f"{'x'.join(map(str, plane['shape']))} {plane['dtype']} {plane['space'].upper()}"
         )
+    if facts["renders"]:
+        table.add_row("renders", ", ".join(facts["renders"]))
     table.add_row("columns", escape(", ".join(facts["columns"])))
     table.add_row("recipe", f"{facts['recipe_hash']}, seed {facts['seed']}")
     console.print(table)

@@ -81,17 +81,24 @@ class Held:
         return frozenset(n for n in self.after if _draws(recipe.operators[n]))
 
 
+def renderable(recipe: Recipe, planes: Sequence[str]) -> tuple[str, ...]:
+    """Those of some planes that can be rendered from what a recipe stores."""
+
+    def can(plane: str) -> bool:
+        try:
+            return bool(Held.of(recipe, [plane]).roots)
+        except RecipeError:  # the reason is told to those who ask for the plane
+            return False
+
+    return tuple(filter(can, planes))
+
+
 def roots(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
     """The stored planes that others can be rendered from, each with the maps that it keeps for that."""
     kept: dict[str, tuple[str, ...]] = {}
-    for plane in recipe.planes:
-        if plane not in recipe.stored:
-            try:
-                found = Held.of(recipe, [plane]).maps
-            except RecipeError:  # it is told to those who ask for the plane
-                continue
-            for root, names in found.items():
-                kept[root] = tuple(dict.fromkeys((*kept.get(root, ()), *names)))
+    for plane in renderable(recipe, [p for p in recipe.planes if p not in recipe.stored]):
+        for root, names in Held.of(recipe, [plane]).maps.items():
+            kept[root] = tuple(dict.fromkeys((*kept.get(root, ()), *names)))
     return kept
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.recipe import held
+from degrade.recipe.errors import RecipeError
 from degrade.store.concat import Concatenated
 from degrade.store.disk import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout, unknown
@@ -195,11 +197,24 @@ class PatchStore(Loadable):
         """
         from degrade.store.rendered import Rendered
 
-        known = json.loads(self.attributes.get("recipe", "{}")).get("planes", {})
         for name in planes:
-            if name not in known:
-                raise unknown("plane", name, {*self.planes, *known})
+            if name not in self._named:
+                raise unknown("plane", name, {*self.planes, *self._named})
         return Rendered(self, planes, draws, seed)
+
+    @property
+    def renders(self) -> tuple[str, ...]:
+        """Names of the planes that are not stored, but can be rendered; none if an operator is not installed."""
+        missing = [name for name in self._named if name not in self.planes]
+        try:
+            return held.renderable(self.recipe, missing) if missing else ()
+        except RecipeError:
+            return ()
+
+    @cached_property
+    def _named(self) -> tuple[str, ...]:
+        """Names of the recipe's planes."""
+        return tuple(json.loads(self.attributes.get("recipe", "{}")).get("planes", {}))
 
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
@@ -302,6 +317,7 @@ class PatchStore(Loadable):
             "planes": {
                 p.name: {"shape": list(p.shape), "dtype": p.dtype, "space": p.space} for p in self.layout.planes
             },
+            "renders": list(self.renders),
             "columns": list(self.columns),
             "bytes": own + sum(size for size, _ in listed.values()),
             "photos": self.layout.photos,
