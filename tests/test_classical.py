@@ -227,6 +227,7 @@ def test_real_esrgan_is_this_python() -> None:
     recipe = Recipe.model_validate(
         {
             "seed": 7,
+            "block": 32,
             "source": {"space": "display"},
             "operators": {
                 "sharpen": {"op": "usm", "weight": 0.5, "radius": 50, "threshold": 10},

@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import fields, replace
+from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 
-from degrade import Sensor, Space
+from degrade import Frame, Sensor, Space
+from degrade.operators.display_noise import GaussianNoise
 from degrade.recipe.group import WIDE, Group, merge, parts, subset
+from degrade.recipe.key import Key
+from degrade.recipe.operator import Operator, operator
 from tests import strategies
 
 
@@ -68,6 +73,53 @@ def test_wide_rows_stay_apart_until_a_plane_is_asked_for() -> None:
     assert whole.rows.tolist() == [0, 2, 3]
     assert torch.equal(whole.frame.data, frame.data[[0, 2, 3]])
     assert same(whole.frame.sensor, frame.sensor.rows(torch.tensor([0, 2, 3])))
+
+
+STACKS: dict[str, dict[str, Any]] = {
+    "psf_blur": {
+        "border": "reflect",
+        "radius": 4,
+        "window": {"choice": [2, 4]},
+        "kernels": [{"psf": "gaussian", "sigma": {"uniform": [0.5, 2]}}],
+    },
+    "gaussian_noise": {"sigma": {"uniform": [1, 30]}, "grey": {"choice": [0, 1]}},
+    "poisson_noise": {"scale": {"uniform": [1, 3]}},
+    "correlated_noise": {"sigma": {"uniform": [1, 30]}},
+    "jpeg": {"quality": {"integer": [10, 90]}},
+    "resize": {"scale": {"uniform": [0.5, 2]}, "filter": "bicubic"},
+    "usm": {"weight": {"uniform": [0.1, 1]}, "radius": 5},
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_rows_of_several_sizes_done_in_one_call_are_those_done_alone(name: str) -> None:
+    stack = cast(Operator, operator(name).model_validate(STACKS[name]).draw(Key(3).at(np.arange(7))))
+    sizes = {(0, 3): (24, 20), (1,): (31, 17), (2, 5): (16, 16)}
+    groups = [Group(np.array(rows), strategies.frame(Space.DISPLAY, len(rows), size)) for rows, size in sizes.items()]
+    places = np.array([6, 0, 4, 2, 1, 3])
+    done = {int(row): g.frame.data[i] for g in stack.over(groups, places) for i, row in enumerate(g.rows)}
+    assert sorted(done) == [0, 1, 2, 3, 5]
+    for group in groups:
+        for i, row in enumerate(group.rows):
+            alone = stack.take(places[[row]]).apply(group.frame.rows(np.array([i])))
+            assert (alone.data[0] - done[int(row)]).abs().max() < 1e-6
+
+
+def test_an_operator_made_of_another_is_applied_as_it_says() -> None:
+    class Darker(GaussianNoise):
+        def apply(self, frame: Frame) -> Frame:
+            noisy = super().apply(frame)
+            return noisy.with_data(noisy.data - 1)
+
+    frame, plain = strategies.frame(Space.DISPLAY, 1, (8, 8)), GaussianNoise(sigma=3.0, seed=1)
+    (darker,) = Darker(sigma=3.0, seed=1).over([Group(np.array([0]), frame)], np.array([0]))
+    assert torch.equal(darker.frame.data, plain.apply(frame).data - 1)
+
+
+def test_a_frame_takes_no_field_it_does_not_have() -> None:
+    frame = strategies.frame(Space.DISPLAY, 1, (8, 8))
+    with pytest.raises(TypeError, match="a frame has no colour, grids"):
+        frame.changed(grids=1, colour=2, data=frame.data)
 
 
 def test_narrow_rows_join_in_their_order() -> None:

@@ -5,6 +5,7 @@ Source: Zhang et al. 2021 (BSRGAN), 4.2; Wang et al. 2021 (Real-ESRGAN), 3.1 and
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,7 +112,7 @@ def _compiles(x: Tensor) -> bool:
 def _noisy(x: Tensor, numbers: tuple[Tensor, ...], grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
     from degrade.maths import display_cpu
 
-    *each, share = (v.float().contiguous().numpy() for v in (*numbers, grey))
+    *each, share = (np.ascontiguousarray(v.numpy(), np.float32) for v in (*numbers, grey))
     return torch.from_numpy(display_cpu.noisy(x.numpy(), tuple(each), share, seed.numpy(), start))
 
 

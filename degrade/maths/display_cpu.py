@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy import float32 as f32
+from numpy import int32 as i32
 from numpy import uint64 as u64
 from numpy.typing import NDArray
 
 from degrade.maths.compiled import compiled
-from degrade.maths.philox_cpu import counters, plane
+from degrade.maths.philox_cpu import plane
 
 # the normal distribution from -7 to 7 and its slope, in steps of 1/64: cubics between them are good to 2e-10
 _STEPS: Final = 64
@@ -110,11 +111,24 @@ def _unit(seed: Any, x: Any, y: Any, c: Any, share: Any, out: Any) -> None:
 
 
 @compiled
-def _gaussian(x: Any, sigma: Any, own: Any, shared: Any, seed: Any, at: Any, lines: Any, skip: Any, y: Any) -> None:
-    (h, w), wide = x.shape[2:], len(at) // x.shape[2] * 4
-    mine, all_ = np.empty((h, wide), f32), np.empty((h, wide), f32)
+def _counters(top: Any, left: Any, h: Any, w: Any) -> Any:
+    """Counters of the pixels of whole lines, x and y of each."""
+    first = left // 4
+    wide = (left + w - 1) // 4 + 1 - first
+    x, y = np.empty(h * wide, i32), np.empty(h * wide, i32)
+    for i in range(h):
+        for j in range(wide):
+            x[i * wide + j], y[i * wide + j] = first + j, top + i
+    return x, y
+
+
+@compiled
+def _gaussian(x: Any, sigma: Any, grey: Any, seed: Any, top: Any, left: Any, y: Any) -> None:
+    h, w = x.shape[2:]
+    skip, (at, lines) = left % 4, _counters(top, left, h, w)
+    mine, all_ = np.empty((h, len(at) // h * 4), f32), np.empty((h, len(at) // h * 4), f32)
     for b in range(len(x)):
-        p, q = sigma[b] * own[b], sigma[b] * shared[b]
+        p, q = sigma[b] * np.sqrt(f32(1) - grey[b]), sigma[b] * np.sqrt(grey[b])
         _unit(seed[b], at, lines, -1, q, all_)
         for c in range(x.shape[1]):
             _unit(seed[b], at, lines, c, p, mine)
@@ -135,13 +149,13 @@ def _residual(x: Any, unit: Any, full: Any, mean: Any, out: Any) -> None:
 
 
 @compiled
-def _poisson(
-    x: Any, scale: Any, full: Any, own: Any, shared: Any, seed: Any, at: Any, lines: Any, skip: Any, y: Any
-) -> None:
-    (h, w), wide = x.shape[2:], len(at) // x.shape[2] * 4
-    unit, grey, mean, some = np.empty((h, wide), f32), np.empty((h, w), f32), np.empty(w, f32), np.empty(w, f32)
+def _poisson(x: Any, scale: Any, full: Any, share: Any, seed: Any, top: Any, left: Any, y: Any) -> None:
+    h, w = x.shape[2:]
+    skip, (at, lines) = left % 4, _counters(top, left, h, w)
+    unit, grey = np.empty((h, len(at) // h * 4), f32), np.empty((h, w), f32)
+    mean, some = np.empty(w, f32), np.empty(w, f32)
     for b in range(len(x)):
-        p, q = scale[b] * own[b], scale[b] * shared[b]
+        p, q = scale[b] * np.sqrt(f32(1) - share[b]), scale[b] * np.sqrt(share[b])
         grey[:] = f32(0)
         if q > 0:
             _unit(seed[b], at, lines, -1, q, unit)
@@ -176,9 +190,7 @@ def noisy(
     >>> bool((y[:, 0] == y[:, 1]).all())
     True
     """
-    (h, w), (top, left) = x.shape[2:], start
-    at = counters(np.arange(left // 4, (left + w - 1) // 4 + 1), np.arange(top, top + h))
-    own, shared, y = np.sqrt(1 - grey), np.sqrt(grey), np.empty(x.shape, f32)
+    y = np.empty(x.shape, f32)
     add = _gaussian if len(numbers) == 1 else _poisson
-    add(np.ascontiguousarray(x), *numbers, own, shared, seed.astype(u64), *at, left % 4, y)
+    add(np.ascontiguousarray(x), *numbers, grey, seed.view(u64), *start, y)
     return y

@@ -42,10 +42,9 @@ def convolve_mirrored(data: Sequence[Tensor], kernel: Tensor, index: Sequence[Te
     products = filter_cpu.products(terms)
     for x, i in zip(data, index, strict=True):
         which, (h, w) = i.numpy(), x.shape[-2:]
-        most = FEW * fast_size(h + edge) * fast_size(w + edge) // (h * w)
-        few = np.all(products[which] <= most, axis=1)
-        y = torch.from_numpy(filter_cpu.convolve(x.numpy(), terms, np.where(few[:, None], which, -1)))
-        for row in np.flatnonzero(~few).tolist():
+        many = products[which].max(axis=1) > FEW * fast_size(h + edge) * fast_size(w + edge) // (h * w)
+        y = torch.from_numpy(filter_cpu.convolve(x.numpy(), terms, np.where(many[:, None], -1, which)))
+        for row in np.flatnonzero(many).tolist():
             own, of_own = i[row : row + 1].unique(return_inverse=True)
             y[row] = _by_transform(x[row : row + 1], kernel[own], of_own)[0]
         done.append(y)

@@ -4,6 +4,7 @@ whoever calls gives a margin of at least that radius and trims it, so that nothi
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as functional
@@ -20,6 +21,7 @@ def frequencies(size: tuple[int, int], device: torch.device | None = None) -> tu
     return fy[:, None], fx[None, :]
 
 
+@lru_cache(maxsize=4096)
 def fast_size(n: int) -> int:
     """The next length from ``n`` up that has no prime factor above 5: several times quicker to transform than a prime.
 

@@ -78,7 +78,15 @@ def compress(x: Tensor, quality: int | Tensor, sampling: str = "4:2:0") -> Tenso
         raise ValueError(f"unknown chroma sampling {sampling!r}, must be one of {', '.join(SAMPLING)}")
     if x.ndim != 4 or x.shape[1] != 3:
         raise ValueError(f"JPEG takes (b, 3, h, w), got {tuple(x.shape)}")
-    luma, chroma = tables(quality, x.device)
+    return quantised(x, *tables(quality, x.device), sampling)
+
+
+def quantised(x: Tensor, luma: Tensor, chroma: Tensor, sampling: str) -> Tensor:
+    """`compress` with tables of luma and chroma at hand, (1 or b, 8, 8) as of `tables`.
+
+    >>> quantised(torch.full((1, 3, 8, 8), 0.5), *tables(75), "4:2:0").unique() * 255
+    tensor([128.])
+    """
     if x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad:
         from degrade.maths import jpeg_cpu
 
@@ -96,15 +104,16 @@ def tables(quality: int | Tensor, device: torch.device | None = None) -> tuple[T
     asked = torch.as_tensor(quality).reshape(-1).tolist()
     if not all(1 <= q <= 100 for q in asked):
         raise ValueError(f"JPEG quality goes from 1 to 100, got {asked}")
-    both = torch.stack([_scaled(int(q)) for q in asked], dim=1).to(device)
-    return both[0], both[1]
+    luma, chroma = _scaled(tuple(map(int, asked)))
+    return luma.to(device), chroma.to(device)
 
 
-@lru_cache(maxsize=100)
-def _scaled(quality: int) -> Tensor:
-    """(2, 8, 8) tables of luma and chroma."""
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return torch.div(torch.tensor((_LUMA, _CHROMA)) * scale + 50, 100, rounding_mode="floor").clamp(1, 255).double()
+@lru_cache(maxsize=1024)
+def _scaled(quality: tuple[int, ...]) -> Tensor:
+    """(2, b, 8, 8) tables of luma and chroma."""
+    scale = torch.tensor([5000 // q if q < 50 else 200 - 2 * q for q in quality])[:, None, None]
+    whole = torch.tensor((_LUMA, _CHROMA))[:, None]
+    return torch.div(whole * scale + 50, 100, rounding_mode="floor").clamp(1, 255).double()
 
 
 def to_ycc(rgb: Tensor) -> tuple[Tensor, Tensor]:

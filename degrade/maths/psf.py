@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -164,13 +165,19 @@ def windowed(kernel: Tensor, lost: Tensor, window: Tensor) -> tuple[Tensor, Tens
     >>> kernel[0, 1].tolist(), round(lost.item(), 3)
     ([0.0, 1.0, 0.0], 0.889)
     """
-    at = (torch.arange(kernel.shape[-1], device=kernel.device) - kernel.shape[-1] // 2).abs()
-    near = at <= window.to(kernel.device)[:, None]
-    kernel = kernel * (near[:, :, None] & near[:, None, :])
-    kept = kernel.double().sum((-2, -1))
+    near = _rings(kernel.shape[-1] // 2).to(kernel.device) <= window.to(kernel.device)[:, None, None]
+    kernel = torch.where(near, kernel, 0.0)
+    kept = kernel.sum((-2, -1), dtype=torch.float64)
     if bool((kept < 1e-3).any()):
         raise ValueError(f"a kernel keeps nothing within its window of {int(window.min())} pixels: give a larger one")
     return (kernel / kept[:, None, None]).float(), (1 - (1 - lost) * kept).float()
+
+
+@lru_cache(maxsize=32)
+def _rings(radius: int) -> Tensor:
+    """(2 radius + 1, 2 radius + 1) rings of pixels about the middle one, counted from 0."""
+    at = torch.arange(-radius, radius + 1).abs()
+    return torch.maximum(at[:, None], at[None, :])
 
 
 def radial_kernel(frequency: Tensor, mtf: Tensor, radius: int) -> tuple[Tensor, float]:

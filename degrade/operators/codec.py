@@ -7,6 +7,7 @@ depends on the whole picture: they compress the patch with as much around it as 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
@@ -64,11 +65,18 @@ class Jpeg(Codec):
         return up(max(after + spread, *ends), block)
 
     def apply(self, frame: Frame) -> Frame:
-        _, block = self.reach
-        fill = [-margin % block for margin in _margin(frame)]
-        x = functional.pad(frame.data, (fill[1], 0, fill[0], 0), mode="replicate") if any(fill) else frame.data
-        done = jpeg.compress(x, torch.as_tensor(self.quality), str(self.sampling))
-        return frame.with_data(done[..., fill[0] :, fill[1] :].contiguous(), noise=None)
+        return self.together([frame])[0]
+
+    def together(self, frames: Sequence[Frame]) -> list[Frame]:
+        sizes, (_, block), done = [len(f) for f in frames], self.reach, list[Frame]()
+        quality = torch.from_numpy(np.full(sum(sizes), self.quality))
+        tables = (t.split(sizes) for t in jpeg.tables(quality, frames[0].data.device))
+        for frame, luma, chroma in zip(frames, *tables, strict=True):
+            top, left = (-margin % block for margin in _margin(frame))
+            x = functional.pad(frame.data, (left, 0, top, 0), mode="replicate") if top or left else frame.data
+            data = jpeg.quantised(x, luma, chroma, str(self.sampling))
+            done.append(frame.with_data(data[..., top:, left:].contiguous() if top or left else data, noise=None))
+        return done
 
 
 class WholeCodec(Codec):

@@ -6,10 +6,13 @@ colour noise and 1 for grey. Nothing is clipped.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -21,6 +24,11 @@ from degrade.recipe.prior import Seed
 
 Level = Annotated[float, Field(ge=0, le=255)]
 Grey = Annotated[float, Field(ge=0, le=1)]
+WHITE: Final = np.float32(255)
+
+
+def _float(value: Any) -> NDArray[np.float32]:
+    return np.asarray(value, np.float32)
 
 
 class DisplayNoise(Operator):
@@ -33,23 +41,30 @@ class DisplayNoise(Operator):
     def plan(self, spec: Spec) -> Spec:
         return replace(super().plan(spec), digital=False)
 
+    def apply(self, frame: Frame) -> Frame:
+        return self.together([frame])[0]
 
-def rows_of(value: Any, frame: Frame) -> Tensor:
-    """(b,) number of each row, float32."""
-    return torch.as_tensor(value, dtype=torch.float32, device=frame.data.device).expand(len(frame))
+    def together(self, frames: Sequence[Frame]) -> list[Frame]:
+        sizes, device = [len(f) for f in frames], frames[0].data.device
+        fields = (torch.from_numpy(np.full(sum(sizes), v)) for v in (np.asarray(self.seed), *self.numbers))
+        return [self.noisy(*each) for each in zip(frames, *(v.to(device).split(sizes) for v in fields), strict=True)]
+
+    @property
+    def numbers(self) -> tuple[NDArray[Any], ...]:
+        """The fields that `noisy` takes, one number each or one a row."""
+        raise NotImplementedError
+
+    def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
+        """A frame with noise, from (b,) seeds and `numbers` of its rows."""
+        raise NotImplementedError
 
 
-def seeds(value: Any, frame: Frame) -> Tensor:
-    """(b,) seed of each row."""
-    return torch.as_tensor(value, dtype=torch.int64, device=frame.data.device).expand(len(frame)).contiguous()
-
-
-def more(frame: Frame, line: int, variance: Tensor) -> Tensor | None:
-    """The frame's noise with some variance more, of shot (0) or of read noise (1)."""
+def more(frame: Frame, line: int, variance: Callable[[], Tensor]) -> Tensor | None:
+    """The frame's noise, if it is known, with some (b,) variance more, of shot (0) or of read noise (1)."""
     if frame.noise is None:
         return None
     noise = frame.noise.clone()
-    noise[:, line] += variance.reshape(-1, 1)
+    noise[:, line] += variance().reshape(-1, 1)
     return noise
 
 
@@ -67,10 +82,14 @@ class GaussianNoise(DisplayNoise):
     sigma: Param[Level] = Field(description="standard deviation [1/255]")
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
 
-    def apply(self, frame: Frame) -> Frame:
-        sigma, grey = rows_of(self.sigma, frame) / 255, rows_of(self.grey, frame)
-        data = display.gaussian(frame.data, sigma, grey, seeds(self.seed, frame), frame.grid.start)
-        return frame.with_data(data, noise=more(frame, 1, sigma.square()))
+    @property
+    def numbers(self) -> tuple[NDArray[Any], ...]:
+        return _float(self.sigma) / WHITE, _float(self.grey)
+
+    def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
+        sigma, grey = numbers
+        data = display.gaussian(frame.data, sigma, grey, seed, frame.grid.start)
+        return frame.with_data(data, noise=more(frame, 1, sigma.square))
 
 
 @register("speckle_noise")
@@ -86,9 +105,13 @@ class SpeckleNoise(DisplayNoise):
     sigma: Param[Level] = Field(description="standard deviation at white [1/255]")
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
 
-    def apply(self, frame: Frame) -> Frame:
-        sigma, grey = rows_of(self.sigma, frame) / 255, rows_of(self.grey, frame)
-        gain = display.gaussian(torch.ones_like(frame.data), sigma, grey, seeds(self.seed, frame), frame.grid.start)
+    @property
+    def numbers(self) -> tuple[NDArray[Any], ...]:
+        return _float(self.sigma) / WHITE, _float(self.grey)
+
+    def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
+        sigma, grey = numbers
+        gain = display.gaussian(torch.ones_like(frame.data), sigma, grey, seed, frame.grid.start)
         return frame.with_data(frame.data * gain, noise=None)  # its variance is no line of the signal
 
 
@@ -111,10 +134,14 @@ class PoissonNoise(DisplayNoise):
     levels: Param[Annotated[float, Field(gt=0, le=65536)]] = Field(default=256.0, description="counts at white")
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that is the luma's, the same in all")
 
-    def apply(self, frame: Frame) -> Frame:
-        scale, levels, grey = (rows_of(v, frame) for v in (self.scale, self.levels, self.grey))
-        data = display.poisson(frame.data, scale, levels, grey, seeds(self.seed, frame), frame.grid.start)
-        return frame.with_data(data, noise=more(frame, 0, scale.square() / levels))
+    @property
+    def numbers(self) -> tuple[NDArray[Any], ...]:
+        return _float(self.scale), _float(self.levels), _float(self.grey)
+
+    def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
+        scale, levels, grey = numbers
+        data = display.poisson(frame.data, scale, levels, grey, seed, frame.grid.start)
+        return frame.with_data(data, noise=more(frame, 0, lambda: scale.square() / levels))
 
 
 @register("correlated_noise")
@@ -134,7 +161,11 @@ class CorrelatedNoise(DisplayNoise):
     sigma: Param[Level] = Field(description="standard deviation of the noisiest colour, at most [1/255]")
     colours: Param[int] = Field(default=Seed(), description="seed of the covariance")
 
-    def apply(self, frame: Frame) -> Frame:
-        pair = seeds(self.seed, frame), seeds(self.colours, frame)
-        unit = display.correlated(*pair, frame.grid.start, frame.size)
-        return frame.with_data(frame.data + column(self.sigma, frame.data) / 255 * unit, noise=None)
+    @property
+    def numbers(self) -> tuple[NDArray[Any], ...]:
+        return np.asarray(self.colours), _float(self.sigma) / WHITE
+
+    def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
+        colours, sigma = numbers
+        unit = display.correlated(seed, colours, frame.grid.start, frame.size)
+        return frame.with_data(frame.data + column(sigma, frame.data) * unit, noise=None)

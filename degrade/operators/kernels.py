@@ -8,9 +8,12 @@ the row's place in the field; rows and channels with equal numbers share one ``t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -66,16 +69,28 @@ class Kernel(Model):
         raise NotImplementedError
 
 
-def _channels(value: Any) -> Tensor:
+def _joined(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Arrays of one or the same lengths, side by side along a last axis."""
+    done = np.empty((*map(max, zip(*(c.shape for c in columns), strict=True)), len(columns)))
+    for i, column in enumerate(columns):
+        done[..., i] = column
+    return done
+
+
+def _field(value: Any) -> NDArray[np.float64]:
     """A field that is a number, n numbers, or a triple of either, as (b or 1, 1 or 3)."""
     each = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
-    columns = [torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in each]
-    return torch.stack(torch.broadcast_tensors(*columns), dim=-1) if len(columns) > 1 else columns[0][:, None]
+    return _joined([np.asarray(v, np.float64).reshape(-1) for v in each])
+
+
+def _channels(value: Any) -> Tensor:
+    """`_field` as a tensor."""
+    return torch.from_numpy(_field(value))
 
 
 def numbers(*values: Any) -> Tensor:
     """Several such fields as (b or 1, 1 or 3, p)."""
-    return torch.stack(torch.broadcast_tensors(*(_channels(v) for v in values)), dim=-1)
+    return torch.from_numpy(_joined([_field(v) for v in values]))
 
 
 def _pitch(sensor: Sensor, name: str) -> Tensor:

@@ -44,7 +44,6 @@ from degrade.operators.spatial import (
 )
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.group import Group, Rows
 from degrade.recipe.operator import Operator, Spec, register
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice, bounds
@@ -158,19 +157,19 @@ class PsfBlur(Operator):
         if self.window is not None:
             values.append(numbers(self.window) * oversample)
         shape = max(len(v) for v in values), max(v.shape[1] for v in values)  # rows, and channels where they differ
-        found = [_distinct(v.expand(*shape, -1).flatten(0, 1)) for v in values]
-        # one transfer for each set of a kernel's numbers, one product for each combination of sets
-        mixed, index = _distinct(torch.stack([i for _, i in found], dim=-1))
-        size = spread.grid_size(radius)
+        mixed, index = _distinct(torch.cat([v.expand(*shape, -1) for v in values], dim=-1).flatten(0, 1))
+        each = mixed.split([v.shape[-1] for v in values], dim=-1)
         try:
-            known = kernels[0].spatial(found[0][0][mixed[:, 0]], radius) if len(kernels) == 1 else None
+            known = kernels[0].spatial(each[0], radius) if len(kernels) == 1 else None
             if known is None:
-                pairs = zip(kernels, found, strict=False)
-                each = spread.quarters([factor.transfer(unique, size) for factor, (unique, _) in pairs])
-                product = reduce(torch.mul, (t[mixed[:, i]] for i, t in enumerate(each)))
+                # one transfer for each set of a kernel's numbers, one product for each combination of sets
+                size, found = spread.grid_size(radius), [_distinct(v) for _, v in zip(kernels, each, strict=False)]
+                pairs = zip(kernels, found, strict=True)
+                transfers = spread.quarters([factor.transfer(unique, size) for factor, (unique, _) in pairs])
+                product = reduce(torch.mul, (t[i] for t, (_, i) in zip(transfers, found, strict=True)))
                 known = spread.kernel_from_transfer(product, radius)
             if self.window is not None:
-                known = spread.windowed(known[0], known[1], found[-1][0][mixed[:, -1], 0])
+                known = spread.windowed(known[0], known[1], each[-1][:, 0])
         except ValueError as wrong:
             raise RecipeError(f"psf_blur: {wrong}") from wrong
         kernel, lost = known
@@ -182,18 +181,11 @@ class PsfBlur(Operator):
         kernel, index, _ = self.psf(sensor, field)
         return kernel[index]
 
-    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
-        if type(self).apply is not PsfBlur.apply:  # another blur made of this one
-            return super().over(groups, places)
-        # kernels of all rows are computed together, whatever their pictures' sizes
-        op = self.take(np.concatenate([places[g.rows] for g in groups]))
-        return [Group(g.rows, f) for g, f in zip(groups, op._blurred([g.frame for g in groups]), strict=True)]
-
     def apply(self, frame: Frame) -> Frame:
-        return self._blurred([frame])[0]
+        return self.together([frame])[0]
 
-    def _blurred(self, frames: Sequence[Frame]) -> list[Frame]:
-        """The frames, which hold the rows of this stack one after the other."""
+    def together(self, frames: Sequence[Frame]) -> list[Frame]:
+        # kernels of all rows are computed at once, whatever their pictures' sizes
         sizes, device = [len(f) for f in frames], frames[0].data.device
         sensor, field = Sensor.joined([f.sensor for f in frames]), torch.cat([f.field for f in frames])
         kernel, index, lost = (t.to(device) for t in self.psf(sensor, field, frames[0].oversample))
@@ -222,9 +214,10 @@ def _within_margin(data: Tensor, kernel: Tensor, index: Tensor) -> Tensor:
 
 def _distinct(sets: Tensor) -> tuple[Tensor, Tensor]:
     """The different ones of n sets of numbers, and which of them each is."""
-    if len(sets) == 1:
-        return sets, torch.zeros(1, dtype=torch.int64)
-    return torch.unique(sets, dim=0, return_inverse=True)
+    seen = dict[bytes, int]()
+    lines: list[bytes] = sets.contiguous().numpy().view(f"V{8 * sets.shape[1]}").ravel().tolist()
+    index = torch.tensor([seen.setdefault(line, len(seen)) for line in lines])
+    return torch.from_numpy(np.frombuffer(b"".join(seen)).reshape(len(seen), sets.shape[1]).copy()), index
 
 
 def _finer(values: Tensor, lengths: int, oversample: int) -> Tensor:

@@ -17,7 +17,7 @@ from degrade.maths.maps import laid, shrunk
 from degrade.maths.resample import area
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Grid, Space
-from degrade.recipe.group import Group, Rows, agreeing
+from degrade.recipe.group import Group, Rows, agreeing, merge
 from degrade.recipe.maps import how
 from degrade.recipe.operator import Operator, Spec, register, up
 from degrade.recipe.param import Param
@@ -202,28 +202,42 @@ class Resize(Operator):
         return np.maximum(np.floor(side * scale + 1e-6), 1).astype(np.int64)
 
     def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
-        parts = (  # rows of one size go together
-            part
-            for group in groups
-            for part in agreeing(group, np.arange(len(group.rows)), list(self.target(group.frame, places[group.rows])))
-        )
-        return [Group(g.rows, self.take(places[g.rows]).apply(g.frame)) for g, _ in parts]
+        parts, goals = list[Group](), list[tuple[int, int]]()
+        for group in groups:
+            goal = self.target(group.frame, places[group.rows])
+            for part, at in agreeing(group, np.arange(len(group.rows)), list(goal)):  # rows of one size go together
+                m, n = (goal if goal.ndim == 1 else goal[:, at[0]]).tolist()
+                parts.append(part)
+                goals.append((m, n))
+        done = self._to([g.frame for g in parts], goals)
+        return merge([Group(g.rows, frame) for g, frame in zip(parts, done, strict=True)])
 
     def apply(self, frame: Frame) -> Frame:
-        (h, w), goal = frame.size, self.target(frame).reshape(2, -1)
-        m, n = (int(v) for v in goal[:, 0])
+        goal = self.target(frame).reshape(2, -1)
         if (goal != goal[:, :1]).any():
             raise ValueError("rows that end in different sizes are resized by `over`")
-        rows, columns = (
-            resize.taps(*sides, str(self.filter), self.antialias, self.prefilter is not None)
-            for sides in ((h, m), (w, n))
-        )
-        (sy, sx), step = frame.grid.scale, (h / m, w / n)
-        steps = torch.tensor(step, dtype=torch.float64, device=frame.origin.device)
-        return frame.with_data(
-            resize.resample(frame.data, rows, columns),
-            grid=Grid((tidy(sy * h) / m, tidy(sx * w) / n), frame.grid.offset),
-            origin=torch.floor(frame.origin / steps).long(),
-            noise=None if frame.noise is None else frame.noise * resize.squares(rows, columns),
-            aux={k: laid(v, (m, n), step, (0.0, 0.0), how(k)) for k, v in frame.aux.items()},
-        )
+        m, n = goal[:, 0].tolist()
+        return self._to([frame], [(m, n)])[0]
+
+    def _to(self, frames: Sequence[Frame], goals: Sequence[tuple[int, int]]) -> list[Frame]:
+        """Frames at these heights and widths."""
+        sizes, done = [len(f) for f in frames], list[Frame]()
+        steps = [(f.size[0] / m, f.size[1] / n) for f, (m, n) in zip(frames, goals, strict=True)]
+        each = np.repeat(np.array(steps).reshape(-1, 2), sizes, axis=0)
+        origins = torch.cat([f.origin for f in frames])
+        origins = torch.floor(origins / torch.from_numpy(each).to(origins.device)).long().split(sizes)
+        for frame, (m, n), step, origin in zip(frames, goals, steps, origins, strict=True):
+            (h, w), (sy, sx) = frame.size, frame.grid.scale
+            rows, columns = (
+                resize.taps(*sides, str(self.filter), self.antialias, self.prefilter is not None)
+                for sides in ((h, m), (w, n))
+            )
+            after = frame.with_data(
+                resize.resample(frame.data, rows, columns),
+                grid=Grid((tidy(sy * h) / m, tidy(sx * w) / n), frame.grid.offset),
+                origin=origin,
+                noise=None if frame.noise is None else frame.noise * resize.squares(rows, columns),
+                aux={k: laid(v, (m, n), step, (0.0, 0.0), how(k)) for k, v in frame.aux.items()},
+            )
+            done.append(after)
+        return done

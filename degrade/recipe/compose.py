@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from pydantic import Field, model_validator
 
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
-from degrade.recipe.group import Group, Rows, merge
+from degrade.recipe.group import Group, Rows
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Drawn, Operator, Spec, Split, register, up
 from degrade.recipe.spec import joined
@@ -25,10 +24,10 @@ from degrade.recipe.tree import put
 
 
 def run(op: Drawn, groups: list[Group], start: Rows, at: Rows) -> list[Group]:
-    """Applies ``op`` to groups and joins what agrees; block row ``start[i]`` has place ``at[i]`` in the stack."""
+    """Applies ``op`` to groups, which join where they agree; block row ``start[i]`` is at ``at[i]`` in the stack."""
     places = np.full(start.max(initial=-1) + 1, -1)
     places[start] = at
-    return merge(op.over(groups, places))
+    return op.over(groups, places)
 
 
 class Container(Operator):
@@ -58,11 +57,11 @@ class Container(Operator):
         for op in self.sequence():
             frame = cast(Operator, op).apply(frame)
             notes |= frame.notes
-        return replace(frame, notes=notes)
+        return frame.changed(notes=notes)
 
     def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
         for op in self.sequence():
-            groups = merge(op.over(groups, places))
+            groups = op.over(groups, places)
         return list(groups)
 
     def camera(self, sensor: Sensor) -> Sensor:

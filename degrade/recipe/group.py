@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -54,7 +54,7 @@ def _wide(frame: Frame) -> bool:
 
 def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
     """Groups that agree in all but their rows, joined in row order; those of wide rows only if asked for."""
-    if len(groups) < 2:
+    if len({g.frame.data.shape[1:] for g in groups}) == len(groups):
         return list(groups)
     alike: dict[Any, list[Group]] = {}
     for g in groups:
@@ -76,20 +76,21 @@ def _join(groups: list[Group]) -> Group:
     order = np.argsort(rows)
     frames, index = [g.frame for g in groups], torch.from_numpy(order)
     ends = np.cumsum([len(f) for f in frames])
-    places = np.split(torch.argsort(index).numpy(), ends[:-1])
 
     def cat(pick: Callable[[Frame], Tensor]) -> Tensor:
-        first = pick(frames[0])
-        whole = first.new_empty(len(rows), *first.shape[1:])
-        for place, f in zip(places, frames, strict=True):
-            whole[int(place[0]) if len(place) == 1 else torch.from_numpy(place).to(first.device)] = pick(f)
+        parts = [pick(f) for f in frames]
+        first = parts[0]
+        if first.numel() < WIDE * len(first):
+            return torch.cat(parts)[index.to(first.device)]
+        whole = first.new_empty(len(rows), *first.shape[1:])  # each is copied once
+        for place, part in zip(np.split(np.argsort(order), ends[:-1]), parts, strict=True):
+            whole[int(place[0]) if len(place) == 1 else torch.from_numpy(place).to(first.device)] = part
         return whole
 
     names = sorted({n for f in frames for n in f.notes})
     nothing = torch.full((1,), float("nan"))
     first = frames[0]
-    joined = replace(
-        first,
+    joined = first.changed(
         data=cat(lambda f: f.data),
         sensor=Sensor.joined([f.sensor for f in frames]).rows(index),
         origin=cat(lambda f: f.origin),

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeAlias
+from functools import cached_property, lru_cache
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,15 @@ def _words(part: Part) -> Words:
     return np.array(_word(part), np.uint64)
 
 
+_STEPS: Final = tuple((np.uint64(s), np.uint64(m)) for s, m in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)))
+_LAST: Final = np.uint64(31)
+
+
 def _mix(z: Words) -> Words:
-    with np.errstate(over="ignore"):
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z = np.atleast_1d(z)  # arrays wrap round without a warning
+    for shift, factor in _STEPS:
+        z = (z ^ (z >> shift)) * factor
+    return z ^ (z >> _LAST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +69,18 @@ class Key:
 
     def at(self, *parts: Part) -> Key:
         """The address below this one; an integer array gives one address for each of its entries."""
-        word = self.word
+        key = self
         for part in parts:
-            word = _mix(_mix(word) ^ _words(part))
-        return Key(np.asarray(word))
+            words = _words(part)
+            many = key.many or words.ndim > 0
+            word = _mix(key._mixed ^ words)
+            key = Key(word if many else word.reshape(()))
+        return key
+
+    @cached_property
+    def _mixed(self) -> Words:
+        """The word stirred, ready for the next part of any address below this one."""
+        return _mix(self.word)
 
     @property
     def many(self) -> bool:

@@ -16,34 +16,19 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import BaseModel, Field, model_serializer, model_validator
 from torch import Tensor
 
 from degrade.recipe.errors import RecipeError, find
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.group import Group, Rows, agreeing, among, merge, parts
 from degrade.recipe.key import Key
-from degrade.recipe.param import misplaced
+from degrade.recipe.param import Model
 from degrade.recipe.prior import Choice, Prior, plain
-from degrade.recipe.spec import Spec
-from degrade.recipe.tree import leaves, mapped, put
+from degrade.recipe.spec import Spec, up
+from degrade.recipe.tree import leaves, mapped, put, rebuilt
 
 GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import
-
-
-class Model(BaseModel):
-    """Base of everything a recipe is written in: frozen, no unknown fields, compared by value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        wrong = next((n for n, field in cls.model_fields.items() if misplaced(field)), None)
-        if wrong is not None:
-            raise TypeError(
-                f"{cls.__name__}.{wrong}: limits stand inside Param, Param[Annotated[float, Field(ge=0)]], "
-                "so that priors are held to them too"
-            )
 
 
 class Operator(Model):
@@ -55,11 +40,18 @@ class Operator(Model):
     accepts: ClassVar[frozenset[Space]] = frozenset(Space)
     notes: ClassVar[tuple[str, ...]] = ()  #: names of the numbers a row that ``apply`` leaves in ``frame.notes``
     photosites: ClassVar[bool] = False  #: works on the simulated sensor's own pixels: behind the crop, and no finer
+    joint: ClassVar[bool] = False  #: works on frames of several sizes at once: found by itself, see `together`
     uniform: ClassVar[frozenset[str]] = frozenset()  #: fields in which rows must agree to share one tensor call
 
     per: Literal["patch", "photo"] = Field(
         default="patch", description="drawn anew for each patch, or once for each photo"
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.__dict__.keys() & {"apply", "together"}:
+            cls.joint = "together" in cls.__dict__
 
     # -- before any photo ---------------------------------------------------------------------------------------------
 
@@ -157,10 +149,25 @@ class Operator(Model):
         )
 
     def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
-        """Applies it to groups of a block's rows; ``places`` are those of all the block's rows in this stack."""
+        """Applies it to groups of a block's rows, whose ``places`` in this stack are given; what agrees is joined."""
         alike = [getattr(self, n) for n in sorted(self.uniform)]
-        each = (part for group in groups for part in agreeing(group, places[group.rows], alike))
-        return [Group(g.rows, self.take(at).apply(g.frame)) for g, at in each]
+        each = [part for group in groups for part in agreeing(group, places[group.rows], alike)]
+        if not each:
+            return []
+        op, frames = self.take(np.concatenate([at for _, at in each])), [g.frame for g, _ in each]
+        done = op.together(frames) if op.joint else Operator.together(op, frames)
+        return merge([Group(g.rows, frame) for (g, _), frame in zip(each, done, strict=True)])
+
+    def together(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Frames of whatever sizes, which hold the rows of this stack one after the other, each as by `apply`.
+
+        A class that can do better than one by one states it beside its `apply`; one that states `apply` alone, though
+        made of such a class, is applied one by one.
+        """
+        if len(frames) == 1:
+            return [self.apply(frames[0])]
+        ends = np.cumsum([len(f) for f in frames])
+        return [self.take(np.arange(end - len(f), end)).apply(f) for f, end in zip(frames, ends, strict=True)]
 
     # -- reading and writing ------------------------------------------------------------------------------------------
 
@@ -310,7 +317,7 @@ def fill(value: Any, key: Key, own: bool | None = None) -> Any:
     if isinstance(value, Operator):
         return value.draw(key, own=own)
     if isinstance(value, BaseModel):
-        return value.model_construct(**{n: fill(v, key.at(n), own) for n, v in value.__dict__.items()})
+        return rebuilt(value, {n: fill(v, key.at(n), own) for n, v in value.__dict__.items()})
     if isinstance(value, tuple):
         return tuple(fill(v, key.at(i), own) for i, v in enumerate(cast("tuple[Any, ...]", value)))
     return value
@@ -326,18 +333,13 @@ def stack(op: Operator, keys: Key, own: bool | None = None) -> Drawn:
     """The stacked operator at n addresses, split only where rows choose different structures."""
     found = next(((p, v) for p, v in leaves(op) if isinstance(v, Choice) and not v.numeric and own is not True), None)
     if found is None:
-        return cast(Drawn, op.model_construct(**{n: fill(v, keys.at(n), own) for n, v in op.__dict__.items()}))
+        return rebuilt(op, {n: fill(v, keys.at(n), own) for n, v in op.__dict__.items()})
     path, choice = found
     pick = choice.index(keys.at(*path))
     parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
     return Split(
         tuple((r, cast(Operator, put(op, path, v)).take(r).draw(keys[r], own=own)) for r, v in parts if len(r))
     )
-
-
-def up(n: float, multiple: int) -> int:
-    """``n`` rounded up to a multiple."""
-    return math.ceil(n / multiple) * multiple
 
 
 def column(value: Any, like: Tensor) -> Tensor:

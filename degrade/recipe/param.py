@@ -1,4 +1,4 @@
-"""Param: a field that holds a value or a prior over it.
+"""Param: a field that holds a value or a prior over it; Model: what has such fields.
 
 ``Param[float]`` accepts a number, a prior, or a prior's YAML form; the prior's bounds pass the field's own check.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, Union, cast, get_args
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -69,3 +69,18 @@ def misplaced(field: FieldInfo) -> bool:
 
 
 Param = Annotated[Union[T, Prior], _ParamSchema()]  # noqa: UP007  (a generic alias needs Union)
+
+
+class Model(BaseModel):
+    """Base of everything a recipe is written in: frozen, no unknown fields, compared by value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        wrong = next((n for n, field in cls.model_fields.items() if misplaced(field)), None)
+        if wrong is not None:
+            raise TypeError(
+                f"{cls.__name__}.{wrong}: limits stand inside Param, Param[Annotated[float, Field(ge=0)]], "
+                "so that priors are held to them too"
+            )

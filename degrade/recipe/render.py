@@ -118,7 +118,7 @@ class Rendering:
         photo = self.photo_stage(before)
         read = {name: t for name, t in photo.aux.items() if name != "clipped"}  # which was for the crop
         frame = self.crop.take(at).cut(replace(photo, aux=read), margin)
-        return replace(frame, sensor=self.sensor.rows(torch.from_numpy(at)), field=self.field(at).to(frame.data.device))
+        return frame.changed(sensor=self.sensor.rows(torch.from_numpy(at)), field=self.field(at).to(frame.data.device))
 
     @property
     def paths(self) -> Paths:
@@ -265,7 +265,7 @@ class Block:
     def _noted(self, name: str, group: Group) -> Group:
         for note, values in group.frame.notes.items():
             self.source.note(f"{name}.{note}", self.at[group.rows], values)
-        return Group(group.rows, replace(group.frame, notes={}, reference=None))
+        return Group(group.rows, group.frame.changed(notes={}, reference=None))
 
 
 def _trimmed(groups: list[Group], pixels: int) -> list[Group]:
@@ -279,4 +279,4 @@ def _with_reference(mine: Group, theirs: list[Group]) -> Iterator[Group]:
         if len(at):
             part = subset(mine, at)
             place = np.searchsorted(other.rows, part.rows)
-            yield Group(part.rows, replace(part.frame, reference=subset(other, place).frame))
+            yield Group(part.rows, part.frame.changed(reference=subset(other, place).frame))

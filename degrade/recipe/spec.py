@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from degrade.recipe.frame import Grid, Space
@@ -41,6 +42,11 @@ class Spec:
     def alone(self) -> Spec:
         """The same as a picture of its own; before the crop it is one."""
         return replace(self, extent=self.ground)
+
+
+def up(n: float, multiple: int) -> int:
+    """``n`` rounded up to a multiple."""
+    return math.ceil(n / multiple) * multiple
 
 
 def tidy(length: float) -> float:

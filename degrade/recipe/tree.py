@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from operator import is_
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel
 
+M = TypeVar("M", bound=BaseModel)
+_STATE: Final = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+
+
+def rebuilt(model: M, fields: dict[str, Any]) -> M:
+    """A model with these fields, all of them, unchecked."""
+    new = object.__new__(type(model))
+    for name, value in zip(_STATE, (fields, set(fields), None, model.__pydantic_private__), strict=True):
+        object.__setattr__(new, name, value)
+    return new
+
 
 def mapped(value: Any, f: Callable[[Any], Any]) -> Any:
-    """``value`` with ``f`` applied to each leaf; models and tuples are rebuilt unchecked."""
+    """``value`` with ``f`` applied to each leaf; models and tuples are rebuilt unchecked, if a leaf changes."""
     if isinstance(value, BaseModel):
-        return value.model_construct(**{n: mapped(v, f) for n, v in value.__dict__.items()})
+        before = value.__dict__
+        after = {n: mapped(v, f) for n, v in before.items()}
+        return value if all(after[n] is v for n, v in before.items()) else rebuilt(value, after)
     if isinstance(value, tuple):
-        return tuple(mapped(v, f) for v in cast("tuple[Any, ...]", value))
+        items = cast("tuple[Any, ...]", value)
+        new = tuple(mapped(v, f) for v in items)
+        return items if all(map(is_, new, items)) else new
     return f(value)
 
 
@@ -39,4 +55,4 @@ def put(value: Any, path: Sequence[Any], new: Any) -> Any:
         items = list(cast("tuple[Any, ...]", value))
         items[head] = put(items[head], rest, new)
         return tuple(items)
-    return value.model_construct(**{**value.__dict__, head: put(getattr(value, head), rest, new)})
+    return rebuilt(value, {**value.__dict__, head: put(getattr(value, head), rest, new)})
