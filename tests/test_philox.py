@@ -141,6 +141,23 @@ def test_compiled_and_tensor_normals_agree_on_a_million() -> None:
     assert np.abs(compiled - tensor_field("normal", torch.arange(1), 1, x, y, 0).numpy()).max() <= 1e-6
 
 
+def test_a_field_that_is_asked_for_again_is_fresh_and_the_same() -> None:
+    """The latest is kept; whoever got it may write into it, and any other argument makes another one."""
+    asked = (torch.tensor([3, 4]), 2, (-1, 0), (5, 8))
+    first = normal_field(*asked)
+    kept = first.clone()
+    first.zero_()
+    assert torch.equal(normal_field(*asked), kept)
+    for other in (
+        uniform_field(*asked),
+        normal_field(*asked, stream=1),
+        normal_field(torch.tensor([4, 3]), *asked[1:]),
+        normal_field(asked[0], 2, (0, 0), (5, 8)),
+    ):
+        assert not torch.equal(other, kept)
+    assert torch.equal(normal_field(*asked), kept)
+
+
 def test_uniform_numbers_are_never_0_or_1() -> None:
     words = torch.tensor([0, 2**32 - 1]).expand(1, 1, 1, 2)
     low, high = philox_module._unit(words)[0, 0, 0].double().tolist()

@@ -4,6 +4,7 @@ whoever calls gives a margin of at least that radius and trims it, so that nothi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -50,9 +51,9 @@ def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
         raise ValueError(f"a kernel has an odd side of at most {min(size)} pixels here, got {tuple(kernel.shape[-2:])}")
     h, w = fast_size(size[0]), fast_size(size[1])
     if torch.equal(kernel, kernel.flip(-1)) and torch.equal(kernel, kernel.flip(-2)):
-        quarter = kernel[..., k // 2 :, k // 2 :].double()
         # two products with cosines are quicker than a transform
-        even = _cosines(h, h, quarter) @ (quarter @ _cosines(w, w // 2 + 1, quarter).mT)
+        down, across = (_cosines(n, count, k // 2).to(kernel) for n, count in ((h, h), (w, w // 2 + 1)))
+        even = down @ (kernel[..., k // 2 :, k // 2 :] @ across.mT)
         return even.to(kernel.dtype.to_complex())
     # only the kernel's own rows are transformed along x: the others are empty
     rows = torch.fft.rfft(torch.roll(functional.pad(kernel, (0, w - k)), -(k // 2), -1))
@@ -61,12 +62,14 @@ def spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.fft.fft(field, dim=-2)
 
 
-def _cosines(n: int, count: int, half: Tensor) -> Tensor:
-    """(count, r) weights that transform an even line of n, of which ``half`` (..., r) is one side with its middle."""
-    turn = (torch.outer(torch.arange(count), torch.arange(half.shape[-1])) % n).double()
-    wave = torch.cos(turn * (2 * math.pi / n))
-    wave[:, 1:] *= 2
-    return wave.to(half)
+@lru_cache(8)
+def _cosines(n: int, count: int, radius: int) -> Tensor:
+    """(count, radius + 1) float64 weights that transform an even line of n, given by its middle and one side."""
+    with torch.inference_mode(False):  # for whoever asks next may want gradients
+        turn = (torch.outer(torch.arange(count), torch.arange(radius + 1)) % n).double()
+        wave = torch.cos(turn * (2 * math.pi / n))
+        wave[:, 1:] *= 2
+    return wave
 
 
 def rows_at_once(data: Tensor) -> int:
@@ -89,17 +92,23 @@ def filtered(data: Tensor, transfer: Tensor, index: Tensor | None = None) -> Ten
     Returns:
         (b, c, h, w), contiguous.
     """
-    h, w = data.shape[-2:]
-    grid = fast_size(h), fast_size(w)
-    step = rows_at_once(data)
     done = torch.empty_like(data, memory_format=torch.contiguous_format)
-    for i in range(0, len(data), step):
-        rows = slice(i, i + step)
+    for rows in _pieces(data):
         which = transfer if index is None else index
         which = which[rows] if len(which) > 1 else which
-        here = torch.fft.rfft2(data[rows], s=grid) * (which if index is None else transfer[which])
-        done[rows] = torch.fft.irfft2(here, s=grid)[..., :h, :w]
+        done[rows] = _through(data[rows], which if index is None else transfer[which])
     return done
+
+
+def _pieces(data: Tensor) -> Iterator[slice]:
+    step = rows_at_once(data)
+    return (slice(i, i + step) for i in range(0, len(data), step))
+
+
+def _through(data: Tensor, transfer: Tensor) -> Tensor:
+    h, w = data.shape[-2:]
+    grid = fast_size(h), fast_size(w)
+    return torch.fft.irfft2(torch.fft.rfft2(data, s=grid).mul_(transfer), s=grid)[..., :h, :w]
 
 
 def convolve(data: Tensor, kernel: Tensor) -> Tensor:
@@ -120,9 +129,10 @@ def convolve(data: Tensor, kernel: Tensor) -> Tensor:
     size = data.shape[-2], data.shape[-1]
     if len(kernel) <= 1:
         return filtered(data, spectrum(kernel.to(data.dtype), size))
-    step = rows_at_once(data)
-    parts = (slice(i, i + step) for i in range(0, len(data), step))
-    return torch.cat([filtered(data[rows], spectrum(kernel[rows].to(data.dtype), size)) for rows in parts])
+    done = torch.empty_like(data, memory_format=torch.contiguous_format)
+    for rows in _pieces(data):
+        done[rows] = _through(data[rows], spectrum(kernel[rows].to(data.dtype), size))
+    return done
 
 
 def reflected(data: Tensor, radius: int) -> Tensor:

@@ -2,10 +2,13 @@
 
 Loops are kept apart so that each becomes vector code: words, logarithm, sine and cosine, interleaving. Logarithm, sine
 and cosine are the single-precision polynomials of Cephes (Moshier 1992), good to one unit in the last place.
+
+Planes that share a noise ask for the same field one after the other: the latest is kept, and handed out as a copy.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ _W0, _W1 = u32(0x9E3779B9), u32(0xBB67AE85)
 _LOW, _HALF = u64(0xFFFFFFFF), u64(32)
 _ROOT = i32(0x3F3504F3)  #: bits of sqrt(1/2): mantissas are taken from there up to sqrt(2)
 _SPAN = 512  #: blocks of four numbers worked on at a time, so that scratch stays in the first cache
+KEPT = 2**22  #: numbers of a field, at most, that are kept until the next is made
 
 
 @compiled
@@ -132,6 +136,20 @@ def field(
     >>> field("uniform", np.array([7]), 1, np.arange(2), np.arange(3), 0).shape
     (1, 1, 3, 8)
     """
+    if 4 * len(seed) * channels * len(x) * len(y) > KEPT:
+        return _made(kind, seed, channels, x, y, stream)
+    return _latest(kind, seed.tobytes(), channels, x.tobytes(), y.tobytes(), stream).copy()
+
+
+@functools.lru_cache(1)
+def _latest(kind: str, seed: bytes, channels: int, x: bytes, y: bytes, stream: int) -> NDArray[np.float32]:
+    seeds, across, down = (np.frombuffer(n, np.int64) for n in (seed, x, y))
+    return _made(kind, seeds, channels, across, down, stream)
+
+
+def _made(
+    kind: str, seed: NDArray[np.int64], channels: int, x: NDArray[np.int64], y: NDArray[np.int64], stream: int
+) -> NDArray[np.float32]:
     out = np.empty((len(seed), channels, len(x) * len(y), 4), f32)
     _fill(kind == "normal", seed.astype(u64), *counters(x, y), stream, out)
     return out.reshape(len(seed), channels, len(y), 4 * len(x))

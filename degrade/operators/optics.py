@@ -166,7 +166,9 @@ class PsfBlur(Operator):
                 size, found = spread.grid_size(radius), [_distinct(v) for _, v in zip(kernels, each, strict=False)]
                 pairs = zip(kernels, found, strict=True)
                 transfers = spread.quarters([factor.transfer(unique, size) for factor, (unique, _) in pairs])
-                product = reduce(torch.mul, (t[i] for t, (_, i) in zip(transfers, found, strict=True)))
+                # whole pictures are taken, which an index in brackets would take number by number
+                taken = (t.index_select(0, i) for t, (_, i) in zip(transfers, found, strict=True))
+                product = reduce(torch.mul, taken)
                 known = spread.kernel_from_transfer(product, radius)
             if self.window is not None:
                 known = spread.windowed(known[0], known[1], each[-1][:, 0])

@@ -71,11 +71,10 @@ def find_photos(folder: str | os.PathLike[str], maps: Sequence[Aux] = ()) -> tup
             raise ValueError(f"two photos in {root} are both named {key!r} up to Unicode normalisation: rename one")
         paths[key] = root / relative
     raws = {_stem(key) for key in paths if _extension(key) in RAW_EXTENSIONS}
-    beside = {os.path.normpath(map_.beside(root.resolve() / key)) for key in paths for map_ in maps}
+    here = root.resolve()
+    beside = {os.path.normpath(map_.beside(here / key)) for key in paths for map_ in maps}
     keys = sorted(
-        k
-        for k in paths
-        if (_extension(k) in RAW_EXTENSIONS or _stem(k) not in raws) and str(root.resolve() / k) not in beside
+        k for k in paths if (_extension(k) in RAW_EXTENSIONS or _stem(k) not in raws) and str(here / k) not in beside
     )
     if not keys:
         known = ", ".join(sorted(RAW_EXTENSIONS | PICTURE_EXTENSIONS))

@@ -67,14 +67,14 @@ def write_record(store: Path, layout: Layout, record: Record) -> None:
     write_file(store, record_path(store, record.shard), digest(body).encode() + b"\n", body)
 
 
-def _marker(store: Path, layout: Layout, shard: int) -> Mapping[str, Any] | None:
+def _marker(store: Path, identity: str, shard: int) -> Mapping[str, Any] | None:
     try:
         with open(record_path(store, shard), "rb") as file:
             file.readline()
             head = json.loads(file.readline())
     except (FileNotFoundError, ValueError):
         return None
-    return head if head["identity"] == layout.identity else None
+    return head if head["identity"] == identity else None
 
 
 def read_record(store: Path, layout: Layout, shard: int) -> Record:
@@ -138,11 +138,11 @@ def shard_done(store: str | Path, layout: Layout, shard: int) -> bool:
 def done_shards(store: str | Path, layout: Layout, shards: range | None = None) -> list[int]:
     """The shards that are built, of a finished store all whose files are there."""
     path = Path(store)
-    listed = read_manifest(path) or {}
+    listed, identity = read_manifest(path) or {}, layout.identity
     done: list[int] = []
     for k in range(layout.shards) if shards is None else shards:
         names = [plane_file(p.name, k) for p in layout.planes]
-        marker = _marker(path, layout, k)
+        marker = _marker(path, identity, k)
         if marker is not None:
             files = marker["files"]
         elif all(n in listed for n in names):
