@@ -6,6 +6,7 @@ again, so the same command continues after any kind of end.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import logging
@@ -37,6 +38,7 @@ from degrade.store.write import begun, create, done_shards, read_layout
 if TYPE_CHECKING:
     from distributed import Client
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 WAIT = 60  #: seconds that a scheduler is given to get its first worker
 WINDOW = 64  #: tasks under way beyond two a worker thread
 PAUSE = 0.1  #: seconds in which finished tasks gather, and are fetched together
@@ -293,7 +295,20 @@ def _build_packed(packed: bytes, shard: int, photos: tuple[Photo, ...]) -> Outco
 @functools.lru_cache(4)
 def _unpacked(packed: bytes) -> Task:
     """Once a worker, not once a task."""
+    _keep_freed_memory()
     return pickle.loads(packed)
+
+
+def _keep_freed_memory() -> None:
+    """Lets this process keep what it frees, as any process of glibc's does by itself.
+
+    Dask starts workers with a MALLOC_TRIM_THRESHOLD_ of 64 KiB: each tensor's pages would go back to the system and
+    come again, cleared, which takes longer than all the rest of a build.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # another system's library has no such function
+        libc = ctypes.CDLL(None)
+        for option, size in ((_M_TRIM_THRESHOLD, 64 << 20), (_M_MMAP_THRESHOLD, 32 << 20)):
+            libc.mallopt(option, size)
 
 
 def _results(client: Client, futures: list[Any]) -> list[Outcome]:
