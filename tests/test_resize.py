@@ -163,7 +163,8 @@ def test_noise_follows_the_weights() -> None:
     assert resample(noise, *axes).var().item() == pytest.approx(squares(*axes), rel=0.01)
     frame = strategies.frame(Space.LINEAR, 1, (48, 48))
     small = Resize(factor=2, filter="area").apply(frame)
-    assert small.noise is not None and frame.noise is not None  # noqa: PT018
+    assert small.noise is not None
+    assert frame.noise is not None
     torch.testing.assert_close(small.noise, frame.noise / 4)
 
 

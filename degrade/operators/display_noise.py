@@ -68,8 +68,19 @@ def more(frame: Frame, line: int, variance: Callable[[], Tensor]) -> Tensor | No
     return noise
 
 
+class NormalNoise(DisplayNoise):
+    """Base: normal numbers of a standard deviation, some of their variance common to the channels."""
+
+    sigma: Param[Level] = Field(description="standard deviation, of speckle that at white [1/255]")
+    grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
+
+    @property
+    def numbers(self) -> tuple[NDArray[Any], ...]:
+        return _float(self.sigma) / WHITE, _float(self.grey)
+
+
 @register("gaussian_noise")
-class GaussianNoise(DisplayNoise):
+class GaussianNoise(NormalNoise):
     """White noise: ``y = x + sigma n / 255``.
 
     >>> from degrade import Frame, Sensor, Space
@@ -79,13 +90,6 @@ class GaussianNoise(DisplayNoise):
     True
     """
 
-    sigma: Param[Level] = Field(description="standard deviation [1/255]")
-    grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
-
-    @property
-    def numbers(self) -> tuple[NDArray[Any], ...]:
-        return _float(self.sigma) / WHITE, _float(self.grey)
-
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         sigma, grey = numbers
         data = display.gaussian(frame.data, sigma, grey, seed, frame.grid.start)
@@ -93,7 +97,7 @@ class GaussianNoise(DisplayNoise):
 
 
 @register("speckle_noise")
-class SpeckleNoise(DisplayNoise):
+class SpeckleNoise(NormalNoise):
     """Noise that grows with the signal: ``y = x (1 + sigma n / 255)``.
 
     >>> from degrade import Frame, Sensor, Space
@@ -101,13 +105,6 @@ class SpeckleNoise(DisplayNoise):
     >>> SpeckleNoise(sigma=10.0, seed=1).apply(black).data.abs().max().item()
     0.0
     """
-
-    sigma: Param[Level] = Field(description="standard deviation at white [1/255]")
-    grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
-
-    @property
-    def numbers(self) -> tuple[NDArray[Any], ...]:
-        return _float(self.sigma) / WHITE, _float(self.grey)
 
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         sigma, grey = numbers
