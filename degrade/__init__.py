@@ -15,11 +15,13 @@ from degrade.recipe.compose import Chain, Maybe, OneOf, Shuffle
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Grid, Sensor, Space
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Operator, Spec, register
+from degrade.recipe.operator import Operator
 from degrade.recipe.param import Param
 from degrade.recipe.patches import Patches
 from degrade.recipe.prior import Choice, Integer, LogUniform, Normal, Seed, Uniform
 from degrade.recipe.recipe import Recipe
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 if TYPE_CHECKING:
     from degrade.builder.run import build

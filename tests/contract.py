@@ -3,8 +3,7 @@
     from tests.contract import check
     check({"op": "fog", "beta": {"uniform": [0.1, 0.2]}}, spaces=[Space.LINEAR])
 
-Each promise is one function of an example: an undrawn operator with priors, as a recipe would write it.
-"""
+Each promise is one function of an example: an undrawn operator with priors, as a recipe would write it."""
 
 from __future__ import annotations
 
@@ -27,8 +26,9 @@ from degrade import Frame, Key, Operator, Patches, RecipeError, Space, Spec
 from degrade.operators import optics
 from degrade.recipe.compose import run
 from degrade.recipe.group import Group, subset
-from degrade.recipe.operator import Drawn, Split, load_operators
+from degrade.recipe.operator import Drawn, Split
 from degrade.recipe.prior import Prior, Seed
+from degrade.recipe.registry import load_operators
 from degrade.recipe.tree import leaves
 from tests import strategies
 

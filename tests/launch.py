@@ -22,7 +22,7 @@ _SERVER = """
 import json, os, signal, sys
 import torch, rawpy, zarr, distributed
 import degrade.cli, degrade.builder.run, degrade.photos
-from degrade.recipe.operator import load_operators
+from degrade.recipe.registry import load_operators
 load_operators()
 
 def run(job):

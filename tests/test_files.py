@@ -11,7 +11,7 @@ import pytest
 
 from degrade import Recipe, RecipeError
 from degrade.recipe.files import schema, shipped
-from degrade.recipe.operator import load_operators
+from degrade.recipe.registry import load_operators
 from tests import contract, strategies
 
 GOOD = """\

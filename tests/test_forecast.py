@@ -14,7 +14,7 @@ from launch import Launcher
 from degrade import PhotoError
 from degrade.builder.forecast import Forecast, forecast
 from degrade.builder.run import build
-from degrade.recipe.operator import load_operators
+from degrade.recipe.registry import load_operators
 
 
 @pytest.fixture(scope="module")

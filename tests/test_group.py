@@ -15,7 +15,8 @@ from degrade import Frame, Sensor, Space
 from degrade.operators.display_noise import GaussianNoise
 from degrade.recipe.group import WIDE, Group, merge, parts, subset
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Operator, operator
+from degrade.recipe.operator import Operator
+from degrade.recipe.registry import operator
 from tests import strategies
 
 

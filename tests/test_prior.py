@@ -16,7 +16,7 @@ from degrade import Choice, Integer, Key, LogUniform, Normal, Param, RecipeError
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import GaussianKernel
-from degrade.recipe.operator import Model
+from degrade.recipe.param import Model
 from degrade.recipe.prior import Prior, bounds, plain
 
 ALPHA = 1e-3

@@ -15,7 +15,7 @@ from degrade import Frame, Grid, Operator, PhotoError, Recipe, RecipeError, Sens
 from degrade.maths import bayer
 from degrade.operators.readout import BadPixels, DarkCurrent, FullWell, PixelResponse, RowNoise
 from degrade.operators.sensor import Mosaic
-from degrade.recipe.operator import Spec
+from degrade.recipe.spec import Spec
 
 BLACK, FULL = 512.0, 4000.0
 MAPS = [

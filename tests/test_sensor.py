@@ -11,7 +11,7 @@ import torch
 from degrade import Frame, RecipeError, Space
 from degrade.operators.noise import SensorNoise
 from degrade.operators.sensor import Mosaic, Quantise, Saturate
-from degrade.recipe.operator import Spec
+from degrade.recipe.spec import Spec
 from tests import strategies
 from tests.test_noise import BLACK, FULL, K0, camera, flat
 

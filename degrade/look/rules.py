@@ -23,8 +23,9 @@ from degrade.operators.sampling import Downsample
 from degrade.operators.sensor import Mosaic, Quantise, Saturate
 from degrade.recipe.compose import Container
 from degrade.recipe.frame import Sensor, Space
-from degrade.recipe.operator import Drawn, Operator, Spec, Split
+from degrade.recipe.operator import Drawn, Operator, Split
 from degrade.recipe.patches import Patches
+from degrade.recipe.spec import Spec
 
 Array = NDArray[np.float64]
 Waves = NDArray[np.complex128]

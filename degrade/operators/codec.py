@@ -22,9 +22,11 @@ from torch.nn import functional
 from degrade.maths import jpeg
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, Spec, register, up
+from degrade.recipe.operator import Operator
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec, up
 
 Sampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 Image = NDArray[np.uint8]

@@ -10,8 +10,8 @@ from pydantic import Field
 from degrade.recipe.frame import Frame
 from degrade.recipe.group import Rows
 from degrade.recipe.key import Key
-from degrade.recipe.operator import register
 from degrade.recipe.patches import ABSENT, Patches
+from degrade.recipe.registry import register
 
 TRIES = 64  #: rectangles tried for a row before it is given up
 

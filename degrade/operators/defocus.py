@@ -12,8 +12,10 @@ from degrade.maths import depth as optics
 from degrade.recipe import maps
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 
 @register("depth_defocus")

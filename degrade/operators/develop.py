@@ -18,9 +18,11 @@ from degrade.maths.gradient import root
 from degrade.maths.philox import normal_field
 from degrade.operators.noise import RAW
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice, LogUniform, Normal, Seed, Uniform
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 Curve = Literal["srgb", "gamma", "filmic"]
 Method = Literal["bilinear", "malvar", "menon"]

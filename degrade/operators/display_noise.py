@@ -18,9 +18,11 @@ from torch import Tensor
 
 from degrade.maths import display
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Seed
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 Level = Annotated[float, Field(ge=0, le=255)]
 Grey = Annotated[float, Field(ge=0, le=1)]

@@ -21,8 +21,7 @@ from degrade.maths import psf as spread
 from degrade.maths.pupil import pupil_transfer
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Sensor
-from degrade.recipe.operator import Model
-from degrade.recipe.param import Param
+from degrade.recipe.param import Model, Param
 
 Width = Annotated[float, Field(ge=0, le=100)]
 Sigma = Annotated[float, Field(ge=0.05, le=100)]

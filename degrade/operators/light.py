@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
+from degrade.recipe.registry import register
 
 
 @register("exposure")

@@ -21,9 +21,10 @@ from degrade.recipe import cameras
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, column, register
+from degrade.recipe.operator import Drawn, Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Seed, bounds
+from degrade.recipe.registry import register
 
 RAW = frozenset({Space.LINEAR, Space.MOSAIC})
 Iso = Annotated[float, Field(gt=0)]

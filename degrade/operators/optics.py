@@ -44,9 +44,11 @@ from degrade.operators.spatial import (
 )
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, Spec, register
+from degrade.recipe.operator import Operator
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice, bounds
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 __all__ = ["AnyKernel", "Illumination", "LateralChromatic", "PsfBlur", "Zernike"]
 

@@ -23,9 +23,10 @@ from degrade.maths.philox import normal_field, uniform_field
 from degrade.operators.noise import RAW, electron
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Integer, Seed
+from degrade.recipe.registry import register
 
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

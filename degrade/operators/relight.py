@@ -14,8 +14,9 @@ from degrade.maths import shade
 from degrade.maths.colour import apply_matrix
 from degrade.recipe import maps
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Model, Operator, column, register
-from degrade.recipe.param import Param
+from degrade.recipe.operator import Operator, column
+from degrade.recipe.param import Model, Param
+from degrade.recipe.registry import register
 
 Level = Annotated[float, Field(ge=0, le=100)]
 Length = Annotated[float, Field(gt=0, le=1e6)]

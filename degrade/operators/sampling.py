@@ -19,10 +19,11 @@ from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Grid, Space
 from degrade.recipe.group import Group, Rows, agreeing, merge
 from degrade.recipe.maps import how
-from degrade.recipe.operator import Operator, Spec, register, up
+from degrade.recipe.operator import Operator
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Choice, Prior, bounds
-from degrade.recipe.spec import tidy
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec, tidy, up
 
 Shape = Literal["nearest", "area", "box", "bilinear", "hamming", "bicubic", "mitchell", "spline", "lanczos"]
 

@@ -14,8 +14,10 @@ from degrade.maths.maps import shrunk
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Space
 from degrade.recipe.maps import how
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 
 @register("mosaic")

@@ -10,8 +10,10 @@ from pydantic import Field
 
 from degrade.maths import display
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, Spec, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 
 @register("usm")

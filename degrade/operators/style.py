@@ -19,9 +19,11 @@ from degrade.maths import smooth as windows
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Space
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, Spec, column, register
+from degrade.recipe.operator import Drawn, Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Seed, bounds
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Colour = tuple[Share, Share, Share]

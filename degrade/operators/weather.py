@@ -11,8 +11,9 @@ from torch import Tensor
 from degrade.recipe import maps
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column, register
+from degrade.recipe.operator import Operator, column
 from degrade.recipe.param import Param
+from degrade.recipe.registry import register
 
 FAR = 1e7  #: from here on a depth is the horizon [m]
 

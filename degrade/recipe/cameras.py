@@ -26,7 +26,7 @@ from degrade.maths import noise
 from degrade.recipe import folders
 from degrade.recipe.errors import PhotoError, RecipeError, nearest
 from degrade.recipe.frame import Sensor
-from degrade.recipe.operator import Model
+from degrade.recipe.param import Model
 
 AUTO: Final = "auto"  #: the name that stands for the camera of the photo's own model
 Positive = Annotated[float, Field(gt=0)]

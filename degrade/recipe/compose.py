@@ -18,8 +18,9 @@ from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
 from degrade.recipe.group import Group, Rows
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, Spec, Split, register, up
-from degrade.recipe.spec import joined
+from degrade.recipe.operator import Drawn, Operator, Split
+from degrade.recipe.registry import register
+from degrade.recipe.spec import Spec, joined, up
 from degrade.recipe.tree import put
 
 

@@ -13,8 +13,9 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from degrade.recipe.errors import RecipeError, nearest
 from degrade.recipe.maps import Aux
-from degrade.recipe.operator import Model, load_operators
+from degrade.recipe.param import Model
 from degrade.recipe.recipe import Plane, Recipe, Source
+from degrade.recipe.registry import load_operators
 
 SUFFIXES = (".yaml", ".yml", ".json")
 

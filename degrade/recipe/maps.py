@@ -16,7 +16,8 @@ from torch import Tensor
 from degrade.maths.maps import How
 from degrade.recipe.errors import PhotoError, nearest
 from degrade.recipe.frame import Frame
-from degrade.recipe.operator import Model, Operator
+from degrade.recipe.operator import Operator
+from degrade.recipe.param import Model
 
 KINDS: Final[dict[str, How]] = {
     "depth": "nearest",

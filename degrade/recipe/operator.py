@@ -12,14 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
 from pydantic import BaseModel, Field, model_serializer, model_validator
 from torch import Tensor
 
-from degrade.recipe.errors import RecipeError, find
+from degrade.recipe import registry
+from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.group import Group, Rows, agreeing, among, merge, parts
 from degrade.recipe.key import Key
@@ -28,13 +29,11 @@ from degrade.recipe.prior import Choice, Prior, plain
 from degrade.recipe.spec import Spec, up
 from degrade.recipe.tree import leaves, mapped, put, rebuilt
 
-GROUP = "degrade.operators"  #: entry-point group of modules that register operators on import
-
 
 class Operator(Model):
     """Base of all operators. A subclass states its fields, ``accepts`` and ``apply``, and is registered by name."""
 
-    named: ClassVar[dict[str, type[Operator]]] = {}
+    named: ClassVar[dict[str, type[Operator]]] = registry.NAMED
     op: ClassVar[str] = ""
     version: ClassVar[int] = 1  #: raised whenever the same fields give other pixels; a replay refuses another one
     accepts: ClassVar[frozenset[Space]] = frozenset(Space)
@@ -181,7 +180,7 @@ class Operator(Model):
             if cls.op:
                 return handler(given)
             raise ValueError(f"an operator is a mapping with `op:`, got {given!r}")
-        kind = operator(str(given["op"]))
+        kind = registry.operator(str(given["op"]))
         if not issubclass(kind, cls):
             raise ValueError(f"{kind.op} is not a {cls.op or cls.__name__}")
         return kind.model_validate({k: v for k, v in given.items() if k != "op"})
@@ -246,57 +245,6 @@ class Split:
 
 
 Drawn = Operator | Split
-
-
-# -- the registry -----------------------------------------------------------------------------------------------------
-
-K = TypeVar("K", bound=type[Operator])
-
-
-def register(name: str) -> Callable[[K], K]:
-    """Class decorator that gives an operator its name in recipes.
-
-    Raises:
-        RecipeError: if the name is taken by another operator.
-
-    >>> @register("negative")
-    ... class Negative(Operator):
-    ...     def apply(self, frame: Frame) -> Frame:
-    ...         return frame.with_data(1 - frame.data)
-    >>> Operator.named.pop("negative").op
-    'negative'
-    """
-
-    def add(kind: K) -> K:
-        taken = Operator.named.get(name)
-        if taken is not None and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise RecipeError(
-                f"two operators are called {name!r}: {taken.__qualname__} of {taken.__module__} "
-                f"and {kind.__qualname__} of {kind.__module__}"
-            )
-        kind.op = name
-        Operator.named[name] = kind
-        return kind
-
-    return add
-
-
-def load_operators() -> dict[str, type[Operator]]:
-    """All operators: imports every module of the entry-point group, ours and third parties', once."""
-    from importlib.metadata import entry_points
-
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        entry.load()
-    return Operator.named
-
-
-def operator(name: str) -> type[Operator]:
-    """The operator class of that name.
-
-    Raises:
-        RecipeError: if there is none; the nearest name is given.
-    """
-    return Operator.named[name] if name in Operator.named else find(name, load_operators(), "operator")
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

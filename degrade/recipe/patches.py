@@ -18,7 +18,8 @@ from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Grid, Space
 from degrade.recipe.group import Rows
 from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn, Operator, Spec
+from degrade.recipe.operator import Drawn, Operator
+from degrade.recipe.spec import Spec
 
 ABSENT = -1  #: ``top`` and ``left`` of a row that could not be placed
 

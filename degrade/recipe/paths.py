@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import cast
 
 from degrade.recipe.errors import RecipeError, find
-from degrade.recipe.operator import Operator, Spec
+from degrade.recipe.operator import Operator
 from degrade.recipe.patches import Patches
+from degrade.recipe.spec import Spec
 
 Path = tuple[str, ...]
 

@@ -31,9 +31,11 @@ from degrade.recipe.errors import RecipeError, find, nearest
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.key import Key
 from degrade.recipe.maps import Aux
-from degrade.recipe.operator import Model, Operator, Spec
+from degrade.recipe.operator import Operator
+from degrade.recipe.param import Model
 from degrade.recipe.patches import Patches
 from degrade.recipe.paths import Path, Paths
+from degrade.recipe.spec import Spec
 
 if TYPE_CHECKING:
     from degrade.recipe.transform import Transform
