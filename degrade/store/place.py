@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from degrade.store.disk import StoreError
 from degrade.store.layout import OWN, Layout
-from degrade.store.record import MANIFEST, Files
+from degrade.store.record import MANIFEST, Files, listed
 from degrade.store.write import read_layout
 
 SCHEMES = ("http", "https", "s3", "gs")
@@ -136,11 +136,7 @@ class Place:
 
     def listed(self) -> Files | None:
         """The store's list of its files: name -> size [byte], BLAKE2b; None where there is none, or it is damaged."""
-        try:
-            files = json.loads(self.read(LIST) or b"")["attributes"]["files"]
-            return {name: (size, check) for name, (size, check) in files.items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
+        return listed(self.read(LIST) or b"")
 
     def kvstore(self, path: str) -> dict[str, Any]:
         """TensorStore's word for a folder of the store."""

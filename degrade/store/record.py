@@ -112,9 +112,17 @@ def _fact(values: Mapping[str, Any]) -> PhotoFact:
 def read_manifest(store: Path) -> Files | None:
     """The list of files of a store that is finished or about to be: path -> size [byte], BLAKE2b; else None."""
     try:
-        files = json.loads((store / MANIFEST).read_bytes())["attributes"]["files"]
+        return listed((store / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def listed(manifest: bytes) -> Files | None:
+    """The files that a store's list names; None if it is damaged."""
+    try:
+        files = json.loads(manifest)["attributes"]["files"]
         return {name: (size, hash_) for name, (size, hash_) in files.items()}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
