@@ -104,7 +104,7 @@ def mosaic(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     b, _, h, w = rgb.shape
     out = np.empty((b, 4, h // 2, w // 2), f32)
-    _mosaic(np.ascontiguousarray(rgb), out)
+    _mosaic(rgb, out)
     return out
 
 

@@ -3,8 +3,8 @@
 A sample belongs to (seed, channel, y, x), not to a moment: fields of two sizes or margins agree where they overlap.
 Four neighbours in x share one counter ``(x // 4, y, channel, stream)``; its four words give two Box-Muller pairs.
 
-On a CPU the fields are compiled (`philox_cpu`, five times as fast as ``torch.randn``), elsewhere they are tensor
-operations; words are the same, normals agree within 1e-6.
+On a CPU the fields are compiled (`philox_cpu`), on a GPU for which Triton is there, too (`philox_gpu`), elsewhere they
+are tensor operations; words are the same, normals agree within 1e-6.
 
 Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3 (SC 2011). As tensors, words are held in int64, where
 the product of two 32-bit words wraps as in uint64 and its halves can be masked out.
@@ -12,6 +12,8 @@ the product of two 32-bit words wraps as in uint64 and its halves can be masked 
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 
 import torch
@@ -108,9 +110,27 @@ def _field(
         from degrade.maths import philox_cpu
 
         numbers = torch.from_numpy(philox_cpu.field(kind, seed.numpy(), channels, x.numpy(), y.numpy(), stream))
+    elif fusible(seed):
+        from degrade.maths import philox_gpu
+
+        return philox_gpu.field(kind, seed, channels, start, size, stream)
     else:
         numbers = tensor_field(kind, seed, channels, x, y, stream)
     return numbers[..., skip : skip + size[1]].contiguous()
+
+
+def fusible(*tensors: Tensor) -> bool:
+    """Whether `philox_gpu` takes them: on a GPU, no gradient asked for, and Triton there, as with torch on Linux.
+
+    >>> fusible(torch.zeros(1))
+    False
+    """
+    return all(t.device.type == "cuda" and not t.requires_grad for t in tensors) and _triton()
+
+
+@functools.cache
+def _triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def tensor_field(kind: str, seed: Tensor, channels: int, x: Tensor, y: Tensor, stream: int) -> Tensor:

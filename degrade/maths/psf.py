@@ -123,7 +123,7 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     """
     kernel = _within(transfer, radius)
     inside = kernel.sum((-2, -1))
-    if not bool(torch.isfinite(kernel).all()):
+    if not bool(torch.isfinite(inside).all()):
         raise ValueError("a kernel holds values that are not finite")
     if bool((inside < 1e-3).any()):
         raise ValueError(f"a kernel keeps nothing within its radius of {radius} pixels: give a larger one")

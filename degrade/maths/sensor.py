@@ -1,5 +1,5 @@
 """The last steps of a sensor as numbers: noise added, DN counted, DN written down. On a CPU each is one compiled pass
-(`sensor_cpu`), elsewhere, and where a gradient is asked for, tensor operations."""
+(`sensor_cpu`), elsewhere, and where a gradient is asked for, tensor operations; noise is one pass on a GPU, too."""
 
 from __future__ import annotations
 
@@ -9,24 +9,35 @@ import torch
 from torch import Tensor
 
 from degrade.maths.gradient import root, straight
+from degrade.maths.philox import fusible, normal_field
 
 
-def noisy(x: Tensor, signal: Tensor, shot: Tensor, read: Tensor, unit: Tensor) -> Tensor:
-    """``x + sqrt(max(shot signal + read, 0)) unit``.
+def noisy(x: Tensor, signal: Tensor, shot: Tensor, read: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
+    """``x + sqrt(max(shot clamp(signal, 0, 1) + read, 0)) z`` with the `normal_field` z of the rows' seeds.
 
     Args:
-        x, signal, unit: (b, c, h, w).
+        x, signal: (b, c, h, w).
         shot, read: (b or 1, c or 1, 1, 1).
+        seed: (b,) int64.
+        start: (y, x) of the first sample, as in `normal_field`.
 
-    >>> noisy(*(torch.full((1, 1, 1, 1), v) for v in (1.0, 0.5, 8.0, 5.0, -2.0))).item()
-    -5.0
+    >>> grey = torch.full((1, 4, 64, 64), 0.5)
+    >>> line = torch.full((1, 1, 1, 1), 0.01)
+    >>> (noisy(grey, grey, line, line, torch.tensor([7]), (0, 0)).var() / 0.015).round(decimals=1).item()
+    1.0
     """
-    if _compilable(x, signal, unit):
+    if fusible(x, signal):
+        from degrade.maths import philox_gpu
+
+        shot, read = (t.expand(*x.shape[:2], 1, 1) for t in (shot, read))
+        return philox_gpu.noisy(x, signal, shot, read, seed, start)
+    unit = normal_field(seed, x.shape[1], start, (x.shape[2], x.shape[3]))
+    if _compilable(x, signal):
         from degrade.maths import sensor_cpu
 
         s, r = (t.to(torch.float32).expand(*x.shape[:2], 1, 1).reshape(-1).numpy() for t in (shot, read))
         return torch.from_numpy(sensor_cpu.noisy(x.numpy(), signal.numpy(), s, r, unit.numpy()))
-    return torch.addcmul(x, root((shot * signal + read).clamp(min=0)), unit)
+    return torch.addcmul(x, root((shot * signal.clamp(0, 1) + read).clamp(min=0)), unit)
 
 
 def quantised(x: Tensor, black: Tensor, full: Tensor) -> Tensor:

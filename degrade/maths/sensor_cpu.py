@@ -39,7 +39,8 @@ def _noisy(x: Any, signal: Any, shot: Any, read: Any, unit: Any, out: Any) -> No
     for k in range(len(x)):
         s, r = shot[k], read[k]
         for i in range(x.shape[1]):
-            out[k, i] = x[k, i] + np.sqrt(max(s * signal[k, i] + r, f32(0))) * unit[k, i]
+            light = min(max(signal[k, i], f32(0)), f32(1))
+            out[k, i] = x[k, i] + np.sqrt(max(s * light + r, f32(0))) * unit[k, i]
 
 
 def quantised(x: Array, black: Array, full: Array) -> Array:
@@ -65,7 +66,7 @@ def numbers(x: Array, black: Array, full: Array, kind: str) -> NDArray[Any]:
 
 
 def noisy(x: Array, signal: Array, shot: Array, read: Array, unit: Array) -> Array:
-    """`sensor.noisy` of (b, c, h, w) with the (b c,) line of each channel.
+    """`sensor.noisy` of (b, c, h, w) with the (b c,) line of each channel and unit normals.
 
     >>> noisy(*np.ones((2, 1, 1, 1, 1), np.float32), *np.float32([[3], [1]]), np.ones((1, 1, 1, 1), np.float32)).item()
     3.0

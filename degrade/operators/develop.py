@@ -14,8 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from degrade.maths import colour, demosaic
-from degrade.maths.gradient import root
-from degrade.maths.philox import normal_field
+from degrade.maths.sensor import noisy
 from degrade.operators.noise import RAW
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.operator import Operator, column
@@ -183,12 +182,11 @@ class UnprocessNoise(Operator):
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
     def apply(self, frame: Frame) -> Frame:
-        signal = (frame.reference or frame).data.clamp(0, 1)
+        signal = (frame.reference or frame).data
         shot = column(self.shot, signal)
         read = torch.exp(2.18 * torch.log(shot) + 1.20 + column(self.error, signal))
         seeds = torch.as_tensor(self.seed, dtype=torch.int64, device=signal.device).expand(len(frame))
-        unit = normal_field(seeds, signal.shape[1], frame.grid.start, frame.size)
-        return frame.with_data(torch.addcmul(frame.data, root(shot * signal + read), unit), reference=None)
+        return frame.with_data(noisy(frame.data, signal, shot, read, seeds, frame.grid.start), reference=None)
 
 
 def toned(x: Tensor, curve: str) -> Tensor:

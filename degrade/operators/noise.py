@@ -122,8 +122,8 @@ class CurveNoise(Operator):
         return replace(sensor, iso=iso)  # of several noise operators in a row the last one names it
 
     def lines(self, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
-        """Signal that the curve is taken at, (b, c, h, w) in 0 .. 1, and its shot and read variance, (b, c, 1, 1)."""
-        signal = (frame.reference or frame).data.clamp(0, 1)
+        """Signal whose part in 0 .. 1 the curve is taken at, (b, c, h, w); its shot and read variance, (b, c, 1, 1)."""
+        signal = (frame.reference or frame).data
         k1, k0 = (_channels(k, signal.shape[1]) for k in self.curve(frame.sensor))
         full = column(frame.sensor.range, signal)
         gain = column(self.speed(frame.sensor) / 100, signal)
@@ -169,7 +169,7 @@ class SensorNoise(CurveNoise):
         there = noise[:, 0, :, None, None], noise[:, 1, :, None, None]
         if self.source == "subtract":
             return signal, shot - there[0], read - there[1]
-        mean = signal.mean((2, 3), keepdim=True)
+        mean = signal.clamp(0, 1).mean((2, 3), keepdim=True)
         _compare(
             there[0] * mean + there[1],
             shot * mean + read,
@@ -181,11 +181,12 @@ class SensorNoise(CurveNoise):
     def variance(self, frame: Frame) -> Tensor:
         """(b, c, h, w) variance that is added to the normalised signal."""
         signal, shot, read = self.added(frame)
-        return (shot * signal + read).clamp(min=0)
+        return (shot * signal.clamp(0, 1) + read).clamp(min=0)
 
     def apply(self, frame: Frame) -> Frame:
-        unit = normal_field(self.seeds(frame), frame.data.shape[1], frame.grid.start, frame.size)
-        return frame.with_data(noisy(frame.data, *self.added(frame), unit), reference=None)
+        return frame.with_data(
+            noisy(frame.data, *self.added(frame), self.seeds(frame), frame.grid.start), reference=None
+        )
 
 
 @register("photon_noise")
@@ -213,6 +214,7 @@ class PhotonNoise(CurveNoise):
 
     def apply(self, frame: Frame) -> Frame:
         signal, shot, read = self.lines(frame)
+        signal = signal.clamp(0, 1)
         noise = (frame.reference or frame).noise
         if noise is not None:
             there = noise[:, 0, :, None, None] * signal + noise[:, 1, :, None, None]

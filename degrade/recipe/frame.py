@@ -199,7 +199,7 @@ class _Rows(Sensor):
 class Frame:
     """A batch of ``b`` pictures in one space, on one grid."""
 
-    data: Tensor  #: (b, c, h, w) float32, contiguous, 0 black and 1 white
+    data: Tensor  #: (b, c, h, w) float32, 0 black and 1 white
     space: Space
     sensor: Sensor
     grid: Grid = Grid()
@@ -253,7 +253,7 @@ class Frame:
             raise ValueError(f"cannot trim {pixels} pixels from each side of {self.size[0]} x {self.size[1]}")
 
         def cut(t: Tensor) -> Tensor:
-            return t[..., pixels:-pixels, pixels:-pixels].contiguous()
+            return t[..., pixels:-pixels, pixels:-pixels]
 
         return self.changed(
             data=cut(self.data),

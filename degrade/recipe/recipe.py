@@ -107,7 +107,7 @@ class Recipe(Model):
         description="planes by name: a list of operators, or path, dtype, margin"
     )
     store: tuple[str, ...] = Field(default=(), description="planes that are stored; all by default")
-    block: int = Field(default=16, description="rows rendered at once", ge=1, le=1024)
+    block: int = Field(default=32, description="rows rendered at once", ge=1, le=1024)
     train: Mapping[str, Any] = Field(
         default_factory=dict[str, Any], description="settings of `degrade train`; not part of the hash"
     )
