@@ -16,9 +16,13 @@ import tifffile
 import zarr
 from launch import Launcher
 
+from degrade.builder.plan import plan
 from degrade.builder.run import build
+from degrade.builder.shard import Task, build_shard
 from degrade.recipe.recipe import Recipe
+from degrade.store.disk import locked
 from degrade.store.read import PatchStore
+from degrade.store.write import create
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +174,17 @@ def test_a_photo_of_a_kind_that_the_recipe_cannot_read(home: Path, cli: Launcher
     assert "6 rows of 1 photos" in done.out
     assert "quarantined p000.dng: the recipe's source does not suit it: " in done.out
     assert "must be even and at least 2, got 3" in done.out
+
+
+def test_a_photo_that_changes_while_the_build_runs(home: Path) -> None:
+    whole = plan(photos.recipe(), home / "photos")
+    changed = photos.write_photo(home / "photos" / "p001.dng", 7)
+    with locked(home / "s"):
+        create(home / "s", whole.layout)
+        first, second = (build_shard(Task.of(whole, home / "s", k)) for k in range(2))
+    assert (first.rows, first.quarantined, second.rows) == (6, {}, 0)
+    said = f"{changed} was changed, or still being copied, when the build had begun: build it into another store"
+    assert second.quarantined == {"p001.dng": said}
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import photos
 import pytest
 import stores
+from distributed import Client
 from launch import Launcher
 
 from degrade.builder import run
@@ -21,12 +23,39 @@ from degrade.builder.run import build
 from degrade.store.disk import StoreError
 from degrade.store.read import PatchStore
 
+Process = subprocess.Popen[bytes]
+
+
+@contextmanager
+def dask(home: Path) -> Iterator[tuple[str, Process, Callable[[], Process]]]:
+    """A scheduler: its address, its process, and what starts one more worker of it."""
+    told, started = home / "scheduler.json", list[Process]()
+
+    def start(*arguments: object) -> Process:
+        command = [Path(sys.executable).with_name("dask"), *arguments, "--scheduler-file", told, "--no-dashboard"]
+        with (home / f"{len(started)}.log").open("wb") as log:
+            here = [str(a) for a in (*command, "--host", "127.0.0.1")]
+            started.append(subprocess.Popen(here, stdout=log, stderr=log, cwd=home))
+        return started[-1]
+
+    scheduler = start("scheduler", "--port", 0)
+    try:
+        while not told.exists() or b"address" not in told.read_bytes():
+            assert scheduler.poll() is None, (home / "0.log").read_text()
+            time.sleep(0.05)
+        address = json.loads(told.read_text())["address"]
+        yield address, scheduler, lambda: start("worker", "--nthreads", 1, "--no-nanny")
+    finally:
+        for process in reversed(started):  # a worker that ends together with its scheduler may hang
+            process.terminate()
+            process.wait(timeout=30)
+
 
 @dataclass(frozen=True)
 class Cluster:
     home: Path  #: photos, recipe.yaml and the store calm
     address: str
-    scheduler: subprocess.Popen[bytes]
+    scheduler: Process
     cli: Launcher
 
     def command(self, store: Path) -> tuple[object, ...]:
@@ -39,28 +68,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     photos.write_photos(home / "photos", 16)
     (home / "recipe.yaml").write_text(photos.RECIPE)
     build(photos.recipe(), home / "photos", home / "calm", workers=1)
-    dask, told = Path(sys.executable).with_name("dask"), home / "scheduler.json"
-    common = ("--scheduler-file", told, "--host", "127.0.0.1", "--no-dashboard")
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: object) -> None:
-        with (home / f"{len(started)}.log").open("wb") as log:
-            started.append(subprocess.Popen([str(a) for a in (dask, *arguments)], stdout=log, stderr=log, cwd=home))
-
-    start("scheduler", "--port", 0, *common)
-    try:
-        for _ in range(2):
-            start("worker", "--nthreads", 1, "--no-nanny", *common)
-        while not told.exists() or b"address" not in told.read_bytes():
-            assert started[0].poll() is None, (home / "0.log").read_text()
-            time.sleep(0.05)
-        with Launcher(home) as cli:
-            yield Cluster(home, json.loads(told.read_text())["address"], started[0], cli)
-    finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in started:
-            process.wait(timeout=30)
+    with dask(home) as (address, scheduler, worker), Launcher(home) as cli:
+        worker()
+        worker()
+        yield Cluster(home, address, scheduler, cli)
 
 
 def test_the_same_bytes_as_a_local_build(cluster: Cluster, tmp_path: Path) -> None:
@@ -138,19 +149,27 @@ def test_a_scheduler_that_is_not_there(cluster: Cluster, tmp_path: Path, address
 
 def test_a_scheduler_without_workers(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "WAIT", 1)
-    dask, told = Path(sys.executable).with_name("dask"), tmp_path / "scheduler.json"
-    command = [dask, "scheduler", "--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", told]
-    lonely = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
-    try:
-        while not told.exists() or b"address" not in told.read_bytes():
-            assert lonely.poll() is None
-            time.sleep(0.05)
-        address = json.loads(told.read_text())["address"]
-        with pytest.raises(StoreError, match=f"no worker has joined {address}.*dask worker {address}"):
-            build(photos.recipe(), cluster.home / "photos", tmp_path / "s", scheduler=address)
-    finally:
-        lonely.terminate()
-        lonely.wait(timeout=30)
+    with dask(tmp_path) as (address, _, _), pytest.raises(StoreError, match=f"no worker .*dask worker {address}"):
+        build(photos.recipe(), cluster.home / "photos", tmp_path / "s", scheduler=address)
+
+
+def test_a_worker_that_joins_late(cluster: Cluster, tmp_path: Path) -> None:
+    """Also what was given out before is shared with it."""
+    with dask(tmp_path) as (address, _, worker), Client(address, set_as_default=False) as client:
+        first = worker()
+        client.wait_for_workers(1)
+        started = cluster.cli.start(*cluster.command(tmp_path / "s"), "--scheduler", address)
+        while not list((tmp_path / "s").glob(".degrade/build/shard-*")):
+            time.sleep(0.001)
+        first.send_signal(signal.SIGSTOP)  # held until the other is there
+        worker()
+        client.wait_for_workers(2)
+        first.send_signal(signal.SIGCONT)
+        done = started.wait()
+        assert (done.code, done.err) == (0, "")
+        shards = [told.hits + told.misses for told in client.run(run._unpacked.cache_info).values()]
+        assert (sum(shards), len(shards), min(shards) > 0) == (8, 2, True), shards
+    assert stores.files(tmp_path / "s") == stores.files(cluster.home / "calm")
 
 
 def test_a_scheduler_that_dies(cluster: Cluster, tmp_path: Path) -> None:

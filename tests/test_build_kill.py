@@ -175,9 +175,9 @@ def test_what_kills_every_worker_is_given_up_and_can_be_continued(case: Case, tm
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("workers", "records_before"), [(1, 1), (2, 0), (2, 1)])
-def test_ctrl_c(case: Case, tmp_path: Path, command: Path, workers: int, records_before: int) -> None:
-    """A terminal sends it to all processes of the command."""
+@pytest.mark.parametrize(("workers", "records_before", "more"), [(1, 1, 0), (2, 0, 0), (2, 1, 0), (2, 1, 3)])
+def test_ctrl_c(case: Case, tmp_path: Path, command: Path, workers: int, records_before: int, more: int) -> None:
+    """A terminal sends it to all processes of the command; impatient people send some more."""
     store = tmp_path / "s"
     arguments = [str(a) for a in (command, *case.command(store, workers))]
     process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True, start_new_session=True)
@@ -189,6 +189,9 @@ def test_ctrl_c(case: Case, tmp_path: Path, command: Path, workers: int, records
             time.sleep(0.001)
     children = main.children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
+    for _ in range(more):
+        time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "stopped; the same command continues\n")
     assert not psutil.wait_procs(children, timeout=20)[1]

@@ -78,6 +78,26 @@ def test_slurm_calls_what_is_there() -> None:
     assert [k.arg for c in calls for k in c.keywords] == ["client"]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--walltime", "4h"), "--walltime: must be [days-]hours:minutes:seconds, got '4h'"),
+        (("--walltime", "0-00:05:00"), "--walltime 0:05:00 leaves nothing above --margin 600.00 s"),
+        (("--margin", "soon"), "--margin: must be a time such as 10m or 90s, got 'soon'"),
+        (("--jobs", "0"), "--jobs: must be 1 or more, got '0'"),
+        (("--walltime", "1-00:00:00"), "error: no recipe 'nothing'"),
+    ],
+)
+def test_slurm_says_what_is_wrong_before_it_asks_for_a_job(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    (tmp_path / "dask_jobqueue.py").write_text("SLURMCluster = None\n")
+    command = [sys.executable, FOLDER / "slurm.py", "nothing", "photos", "store", *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_ssh_is_a_script_that_says_how_it_is_called() -> None:
     script = FOLDER / "ssh.sh"
     assert os.access(script, os.X_OK)

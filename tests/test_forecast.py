@@ -9,12 +9,14 @@ from pathlib import Path
 
 import photos
 import pytest
+import stores
 from launch import Launcher
 
 from degrade import PhotoError
 from degrade.builder.forecast import Forecast, forecast
 from degrade.builder.run import build
 from degrade.recipe.registry import load_operators
+from degrade.store.disk import StoreError
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,13 @@ def test_time_is_start_and_whole_shards(found: Forecast) -> None:
     a_photo = dataclasses.replace(found.measured, seconds=3.0, start=10.0)
     told = dataclasses.replace(found, measured=a_photo)
     assert (told.photos, told.layout.shards, told.layout.photos_per_shard) == (10, 5, 2)
-    assert [told.seconds(n) for n in (1, 2, 3, 5, 100)] == [40.0, 28.0, 22.0, 16.0, 16.0]
+    assert [told.seconds(n) for n in (1, 2, 3, 5, 100)] == [40.0, 38.0, 32.0, 26.0, 26.0]  # several start after it
+    assert [told.memory(n) // a_photo.memory for n in (1, 5, 10**11)] == [1, 5, 5]  # a shard is one worker's
+    left = dataclasses.replace(told, done=3)
+    assert [left.seconds(n) for n in (1, 2, 100)] == [22.0, 26.0, 26.0]
+    assert left.bytes == (told.plane_bytes + told.column_bytes) * 2 // 5 + told.column_bytes
+    whole = dataclasses.replace(told, done=5)
+    assert [whole.seconds(n) for n in (1, 2)] == [10.0, 10.0]
 
 
 def test_room(found: Forecast) -> None:
@@ -111,6 +119,22 @@ def test_an_operator_of_this_process(tmp_path: Path) -> None:
     assert dict(load_operators()) == before
 
 
+def test_a_store_that_was_begun(folder: Path, found: Forecast, tmp_path: Path) -> None:
+    assert found.done == 0
+    store = build(photos.recipe(), folder, tmp_path / "s", workers=1).store
+    assert forecast(photos.recipe(), folder, store).left == 0
+    (store / "blur" / "c.2.0.0.0").unlink()
+    before = stores.files(store)
+    assert forecast(photos.recipe(), folder, store).left == 1
+    assert stores.files(store) == before
+    with pytest.raises(StoreError, match=r"was built otherwise; what differs: the recipe \(seed\)"):
+        forecast(photos.recipe().changed(seed=8), folder, store)
+    (tmp_path / "thesis.tex").touch()
+    for other in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(StoreError, match="holds other things|is a file, not a folder"):
+            forecast(photos.recipe(), folder, other)
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -133,10 +157,16 @@ def test_the_command(cli: Launcher, folder: Path, tmp_path: Path) -> None:
     assert facts["rows"] == 60
     assert facts["free"] > facts["bytes"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.yaml"]
+    build(photos.recipe().changed(seed=8), folder, tmp_path / "s", workers=1)
+    again = cli(*command, "--out", tmp_path / "s", "--seed", 8)
+    assert "5 shards of 2 photos, of which 5 are built already" in " ".join(again.out.split())
+    assert "what differs: the recipe (seed)" in cli(*command, "--out", tmp_path / "s").sentence
 
 
 def test_what_is_wrong_is_said_in_a_sentence(cli: Launcher, tmp_path: Path) -> None:
     assert cli("plan", "residual-maps", tmp_path / "none").sentence.startswith(
         f"there is no folder {tmp_path / 'none'}"
     )
+    done = cli("plan", "residual-maps", tmp_path, "--iso", 0)
+    assert (done.code, "--iso: must be above 0, got 0" in done.err) == (1, True)
     assert cli("plan", "residual-map", tmp_path).sentence.startswith("no recipe 'residual-map'")

@@ -3,9 +3,10 @@
 Rows, files and bytes follow from recipe and photos alone. Time and memory are measured: a fresh process builds two
 photos of about the median size, the first to warm up (imports, what compiles), the second against the clock. Then
 
-    T(n) = start + ceil(shards / n) * photos a shard * seconds a photo
+    T(n) = starts * start + ceil(shards / n) * photos a shard * seconds a photo
 
-for n workers, each with a core of its own and disks that keep up.
+for n workers, each with a core of its own and disks that keep up, and the shards that are not built yet. One worker is
+the command itself; several start when it has, so that starts is 2.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from pathlib import Path
 
 import numpy as np
 
-from degrade.builder.plan import Plan, layout, plan
+from degrade.builder.plan import Plan, layout, plan, refuse_other
 from degrade.builder.shard import Task, build_shard
 from degrade.photos import Photo, path_of, read_source
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.recipe import Recipe
-from degrade.store.disk import StoreError
+from degrade.store.disk import StoreError, explained
 from degrade.store.layout import Layout
 from degrade.store.metadata import COLUMN_CHUNK
-from degrade.store.write import create
+from degrade.store.write import create, done_shards
 
 TRIES = 12  #: photos that are tried until two can be built
 
@@ -60,6 +61,7 @@ class Forecast:
     photo_bytes: int  #: of all photos
     duplicates: int  #: photos that are copies of others, which a build sets aside
     layout: Layout
+    done: int  #: shards that are built already
     measured: Measured
     free: int | None  #: bytes on the disk of the store, where it is known
 
@@ -76,9 +78,14 @@ class Forecast:
         return self._chunks * self._chunk * sum(np.dtype(c.dtype).itemsize for c in self.layout.stored_columns)
 
     @property
+    def left(self) -> int:
+        """Shards that are still to be built."""
+        return self.layout.shards - self.done
+
+    @property
     def bytes(self) -> int:
-        """Most that the store takes while it is built."""
-        return self.plane_bytes + 2 * self.column_bytes
+        """Most that the store takes, beyond what is built already, until it is finished."""
+        return (self.plane_bytes + self.column_bytes) * self.left // self.layout.shards + self.column_bytes
 
     @property
     def files(self) -> int:
@@ -92,10 +99,18 @@ class Forecast:
         return self.free is None or self.bytes <= self.free
 
     def seconds(self, workers: int) -> float:
-        """Time of the whole build [s]."""
-        each = min(self.layout.photos_per_shard, self.photos)
-        photos = min(math.ceil(self.layout.shards / workers) * each, self.photos)
-        return self.measured.start + photos * self.measured.seconds
+        """Time until the store is finished [s]."""
+        busy = self._busy(workers)
+        photos = min(math.ceil(self.left / busy) * self.layout.photos_per_shard, self.photos)
+        return min(busy, 2) * self.measured.start + photos * self.measured.seconds
+
+    def memory(self, workers: int) -> int:
+        """Memory of all workers together [bytes]."""
+        return self._busy(workers) * self.measured.memory
+
+    def _busy(self, workers: int) -> int:
+        """A shard is one worker's."""
+        return max(1, min(workers, self.left))
 
     @property
     def _chunk(self) -> int:
@@ -118,12 +133,13 @@ def forecast(
     Args:
         recipe: the recipe.
         folder: the photos.
-        store: where the store would go; what is built for the measurement then lies on the same disk meanwhile.
+        store: where the store would go, or one that was begun, which is continued; what is built for the measurement
+            then lies on the same disk meanwhile.
         doing: hears what goes on.
 
     Raises:
         PhotoError: if none of the photos that were tried can be built.
-        StoreError: if the process that built them died.
+        StoreError: if the process that built them died, or the store holds something else.
         FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
 
     >>> from degrade.demo import make_photo
@@ -135,12 +151,16 @@ def forecast(
     """
     doing("finding the photos")
     whole = plan(recipe, folder)
-    disk = None if store is None else _existing(Path(store).resolve())
+    disk, done = None, 0
+    if store is not None:
+        target = Path(store).resolve()
+        refuse_other(whole, target)
+        disk, done = _existing(target), len(done_shards(target, whole.layout))
     doing("building two photos, the first to warm up")
     measured = _measured(whole, disk)
     copies = sum(photo.duplicate_of is not None for photo in whole.photos)
     free = None if disk is None else shutil.disk_usage(disk).free
-    return Forecast(len(whole.photos), sum(p.size for p in whole.photos), copies, whole.layout, measured, free)
+    return Forecast(len(whole.photos), sum(p.size for p in whole.photos), copies, whole.layout, done, measured, free)
 
 
 def _existing(path: Path) -> Path:
@@ -158,7 +178,8 @@ def _candidates(photos: Sequence[Photo]) -> list[Photo]:
 def _measured(whole: Plan, disk: Path | None) -> Measured:
     import cloudpickle
 
-    with tempfile.TemporaryDirectory(prefix=".degrade-plan-", dir=disk) as name:
+    here = disk or Path(tempfile.gettempdir())
+    with explained(here, "measuring"), tempfile.TemporaryDirectory(prefix=".degrade-plan-", dir=here) as name:
         home = Path(name)
         job = replace(whole, photos=tuple(_candidates(whole.photos)))
         (home / "job").write_bytes(cloudpickle.dumps((job, time.time())))

@@ -6,14 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from degrade.photos import Photo, find_photos
 from degrade.recipe.recipe import Recipe
+from degrade.store.disk import StoreError
 from degrade.store.encode import columns_of, planes_of
 from degrade.store.layout import Layout
+from degrade.store.read import PatchStore
+from degrade.store.record import read_record
+from degrade.store.write import begun, done_shards, read_layout
 
 SHARD = 64 * 2**20  #: bytes of a plane's shard, about
 SPREAD = 8  #: a small build is still cut into this many shards, so that several workers share it
@@ -85,6 +90,32 @@ def differences(new: Plan, old: Layout, old_photos: Mapping[str, str]) -> list[s
         now = {p.key: p.fingerprint for p in new.photos}
         said.append(f"the photos ({_photos(old_photos, now, old.photos)})")
     return said or old.difference(new.layout)
+
+
+def refuse_other(new: Plan, target: Path) -> None:
+    """Nothing, if the plan may begin or continue the store that is there.
+
+    Raises:
+        StoreError: if it is one of another recipe, seed or set of photos, saying what differs, or no store of ours.
+    """
+    old = read_layout(target)
+    if old is None or old == new.layout or not begun(target, old):
+        return
+    what = " and ".join(differences(new, old, _photos_of(target, old)))
+    raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
+
+
+def _photos_of(target: Path, layout: Layout) -> dict[str, str]:
+    """Fingerprints by key of a store's photos; of an unfinished one those of its finished shards."""
+    try:
+        table = PatchStore(target).photos
+        return dict(zip(table.keys, table.digests, strict=True))
+    except StoreError:
+        known: dict[str, str] = {}
+        for k in done_shards(target, layout):
+            with suppress(StoreError):
+                known |= {photo.key: photo.digest for photo, _ in read_record(target, layout, k).photos}
+        return known
 
 
 def _changed(a: Any, b: Any, path: str = "") -> list[str]:

@@ -23,17 +23,15 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from degrade.builder.plan import Plan, differences, plan
+from degrade.builder.plan import plan, refuse_other
 from degrade.builder.progress import Progress, quiet
 from degrade.builder.shard import Outcome, Task, build_shard, usable
 from degrade.photos import Photo
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import StoreError, locked, sweep
 from degrade.store.finalise import finalise
-from degrade.store.layout import Layout
 from degrade.store.read import PatchStore
-from degrade.store.record import read_record
-from degrade.store.write import begun, create, done_shards, read_layout
+from degrade.store.write import create, done_shards
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -107,7 +105,7 @@ def build(
         usable(device)
     plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
     target = Path(store).resolve()
-    _refuse_other(plan_, target)
+    refuse_other(plan_, target)
     total = Outcome()
     with locked(target):
         create(target, plan_.layout)
@@ -124,28 +122,6 @@ def build(
         finalise(target, plan_.layout)
     built = PatchStore(target)
     return Report(target, len(built.photos), len(built), built.photos.quarantined, total.warnings, len(tasks))
-
-
-def _refuse_other(new: Plan, target: Path) -> None:
-    """Raises StoreError, saying what differs, if there is a store of another recipe, seed or set of photos."""
-    old = read_layout(target)
-    if old is None or old == new.layout or not begun(target, old):
-        return
-    what = " and ".join(differences(new, old, _photos_of(target, old)))
-    raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
-
-
-def _photos_of(target: Path, layout: Layout) -> dict[str, str]:
-    """Fingerprints by key of a store's photos; of an unfinished one those of its finished shards."""
-    try:
-        table = PatchStore(target).photos
-        return dict(zip(table.keys, table.digests, strict=True))
-    except StoreError:
-        known: dict[str, str] = {}
-        for k in done_shards(target, layout):
-            with suppress(StoreError):
-                known |= {photo.key: photo.digest for photo, _ in read_record(target, layout, k).photos}
-        return known
 
 
 _GUARD = 'call build() under `if __name__ == "__main__":`'
@@ -219,7 +195,12 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Generat
                 )
         except RuntimeError:
             raise StoreError(f"the local workers did not start: in a script, {_GUARD}, or use workers=1") from None
-        yield stack.enter_context(Client(cluster, set_as_default=False))
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        try:
+            yield client
+        finally:
+            with _deaf_to_ctrl_c():  # impatience would leave workers behind, and Dask's complaints
+                stack.close()
 
 
 def _check_address(address: str) -> None:

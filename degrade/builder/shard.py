@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from degrade.builder.plan import Plan
-from degrade.photos import Photo, path_of, read_source
+from degrade.photos import Photo, fingerprint, path_of, read_source
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
@@ -151,7 +151,12 @@ def _build_photo(
 def _render(task: Task, photo: Photo, device: torch.device, out: ShardWriter) -> Rendering:
     if photo.duplicate_of is not None:
         raise PhotoError(f"same content as {photo.duplicate_of}: delete one of the two")
-    frame = read_source(path_of(task.folder, photo.key), task.recipe.source).map(lambda t: t.to(device))
+    path = path_of(task.folder, photo.key)
+    frame = read_source(path, task.recipe.source).map(lambda t: t.to(device))
+    if fingerprint(path) != photo.fingerprint:
+        raise PhotoError(
+            f"{path} was changed, or still being copied, when the build had begun: build it into another store"
+        )
     rendering = Rendering(task.recipe, frame, photo.key)
     if not len(rendering.rows):
         raise PhotoError(

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from degrade.recipe.recipe import Recipe
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -26,6 +28,20 @@ def stoppable() -> Generator[None]:
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
+
+
+def chosen(name: str, iso: float | None, seed: int | None) -> Recipe:
+    """A recipe, changed as --iso and --seed ask.
+
+    Raises:
+        BadParameter: if the ISO is not above 0.
+    """
+    recipe = Recipe.load(name)
+    if iso is not None:
+        if not 0 < iso < float("inf"):
+            raise typer.BadParameter(f"must be above 0, got {iso:g}", param_hint="--iso")
+        recipe = recipe.changed(source=recipe.source.model_copy(update={"iso": iso}))
+    return recipe if seed is None else recipe.changed(seed=seed)
 
 
 def say(text: str, label: str = "") -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from degrade.cli.app import app, console, say, stoppable
+from degrade.cli.app import app, console, say
 from degrade.recipe.recipe import Recipe
 
 
@@ -32,8 +32,7 @@ def check(
     from degrade.look.check_picture import report
 
     name = Path(recipe).stem
-    with stoppable():
-        found = measured(Recipe.load(recipe), camera=camera, rows=rows)
+    found = measured(Recipe.load(recipe), camera=camera, rows=rows)
     table = Table(title=escape(f"{name}, camera {found.camera}"), title_justify="left")
     for column in ("plane", "figure", "does", "says", ""):
         table.add_column(column)

@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from degrade.cli.app import app, console, say, stoppable
-from degrade.recipe.recipe import Recipe
+from degrade.cli.app import app, chosen, console, say
 
 
 @app.command()
@@ -21,23 +20,25 @@ def plan(
         str, typer.Argument(help="A recipe file, or a shipped pipeline such as residual-maps.", show_default=False)
     ],
     folder: Annotated[Path, typer.Argument(help="The folder of photographs.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="Where the store would go: is there room?")] = None,
-    workers: Annotated[
-        list[int] | None, typer.Option(help="How many workers, again for more; 1, 2, 4, ... by default.", min=1)
+    out: Annotated[
+        Path | None, typer.Option(help="Where the store goes, or a begun one: is there room, what is left?")
     ] = None,
-    iso: Annotated[float | None, typer.Option(help="ISO of the photos, where they do not tell it.", min=1)] = None,
+    workers: Annotated[
+        list[int] | None,
+        typer.Option(help="How many workers; give it several times to compare. 1, 2, 4, ... by default.", min=1),
+    ] = None,
+    iso: Annotated[float | None, typer.Option(help="ISO of the photos, where they do not tell it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all draws, instead of the recipe's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """Foretell rows, bytes, time and memory of a build, from two photos that are built to measure and thrown away."""
     from degrade.builder.forecast import forecast
 
-    chosen = Recipe.load(recipe)
-    if iso is not None:
-        chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
-    with stoppable(), console.status("") as status:
-        found = forecast(chosen, folder, out, doing=status.update)
+    named = chosen(recipe, iso, seed)
+    with console.status("") as status:
+        found = forecast(named, folder, out, doing=status.update)
     whole, one = found.layout, found.measured
-    counts = workers or [n for n in _POWERS if n <= max(1, whole.shards)]
+    counts = workers or [n for n in _POWERS if n <= max(1, found.left)]
     if as_json:
         facts = {
             "photos": found.photos,
@@ -45,6 +46,7 @@ def plan(
             "duplicates": found.duplicates,
             "rows": whole.rows,
             "shards": whole.shards,
+            "shards_built": found.done,
             "photos_per_shard": whole.photos_per_shard,
             "plane_bytes": found.plane_bytes,
             "column_bytes": found.column_bytes,
@@ -53,19 +55,21 @@ def plan(
             "free": found.free,
             "measured": asdict(one),
             "seconds": {n: found.seconds(n) for n in counts},
+            "memory": {n: found.memory(n) for n in counts},
         }
         typer.echo(json.dumps(facts, indent=1))
         return
     table = Table(show_header=False, title_justify="left")
     table.add_row("photos", f"{found.photos:,}, {_bytes(found.photo_bytes)}; {found.duplicates} are copies of others")
     table.add_row("rows", f"{whole.rows:,} at most, {whole.per_photo} a photo")
-    table.add_row("tasks", f"{whole.shards:,} shards of {whole.photos_per_shard} photos")
+    built = f", of which {found.done:,} are built already" if found.done else ""
+    table.add_row("tasks", f"{whole.shards:,} shards of {whole.photos_per_shard} photos{built}")
     table.add_row("store", f"{_bytes(found.plane_bytes)} planes, {_bytes(found.column_bytes)} columns")
     table.add_row("files", f"{found.files:,}")
     table.add_row("a photo", f"{one.seconds:.2f} s, of which reading {one.read:.2f} s ({one.photo})")
     table.add_row("a worker", f"{_bytes(one.memory)} of memory, {one.start:.1f} s to start")
     for n in counts:
-        table.add_row(f"{n} worker{'s' * (n > 1)}", f"{_time(found.seconds(n))}, {_bytes(n * one.memory)} of memory")
+        table.add_row(f"{n:,} worker{'s' * (n > 1)}", f"{_time(found.seconds(n))}, {_bytes(found.memory(n))} of memory")
     console.print(table)
     cores = os.cpu_count() or 1
     say(
@@ -76,8 +80,8 @@ def plan(
         say(f"{key}: {reason}", "[yellow]would be quarantined[/] ")
     if not found.fits:
         say(
-            f"the store needs up to {_bytes(found.bytes)} while it is built, and {out} has {_bytes(found.free or 0)} "
-            "free: choose another --out, or make room",
+            f"the store takes up to {_bytes(found.bytes)} more until it is done, and {out} has "
+            f"{_bytes(found.free or 0)} free: choose another --out, or make room",
             "[yellow]warning[/] ",
         )
 

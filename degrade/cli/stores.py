@@ -12,8 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from degrade.cli.app import app, console, say, stoppable
-from degrade.recipe.recipe import Recipe
+from degrade.cli.app import app, chosen, console, say, stoppable
 
 StorePath = Annotated[
     str, typer.Argument(help="The store: a .zarr folder, or its address, https:// s3:// gs://", show_default=False)
@@ -40,15 +39,9 @@ def build(
     from degrade.builder.progress import bar
     from degrade.builder.run import build as run
 
-    chosen = Recipe.load(recipe)
-    if iso is not None:
-        if not 0 < iso < float("inf"):
-            raise typer.BadParameter(f"must be above 0, got {iso:g}", param_hint="--iso")
-        chosen = chosen.changed(source=chosen.source.model_copy(update={"iso": iso}))
-    if seed is not None:
-        chosen = chosen.changed(seed=seed)
+    named = chosen(recipe, iso, seed)
     with stoppable():
-        report = run(chosen, folder, out, workers=workers, scheduler=scheduler, device=device, progress=bar)
+        report = run(named, folder, out, workers=workers, scheduler=scheduler, device=device, progress=bar)
     say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
     for message, keys in report.warnings.items():
         say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
