@@ -109,6 +109,25 @@ def rangeless(folder: Path) -> Generator[str]:
 
 
 @contextmanager
+def refusing(status: int) -> Generator[str]:
+    """Address of a server that answers everything with a status."""
+
+    class Refusing(Ranges):
+        def do_GET(self) -> None:
+            self._send(status, b"")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Refusing, folder=Path())) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def silent() -> Generator[str]:
     """Address of a server that takes calls and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

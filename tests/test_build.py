@@ -244,7 +244,7 @@ def test_two_builds_at_once(home: Path, tmp_path: Path, cli: Launcher) -> None:
     command = ("build", home / "recipe.yaml", home / "photos", "--out", tmp_path / "s", "--workers", 1)
     with locked(tmp_path / "s"):
         said = cli(*command).sentence
-    assert said == f"another process is building {tmp_path / 's'}: wait for it, or stop it, or choose another --out"
+    assert said == f"another process is writing {tmp_path / 's'}: wait for it, or stop it, or choose another --out"
     # of two that begin together one is turned away, or comes when all is done
     codes = sorted(done.code for done in [started.wait() for started in (cli.start(*command), cli.start(*command))])
     assert codes in ([0, 0], [0, 1])

@@ -213,7 +213,7 @@ def test_an_output_folder_that_is_not_ours(home: Path, cli: Launcher) -> None:
         ("thesis", "holds other things and is not a store of ours: name another folder"),
         ("photos", "holds other things and is not a store of ours: name another folder"),
         ("file", "is a file, not a folder: "),
-        ("group", "is a Zarr group, but not a store of ours"),
+        ("group", "is Zarr, but not a store of ours"),
         ("file/s", "could not go on"),
     ):
         sentence = cli(*command(home, out)).sentence

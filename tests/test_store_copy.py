@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,9 +123,90 @@ def test_a_damaged_store_is_not_copied(path, copies, tmp_path):
         copy(other, tmp_path / "out.zarr")
     other = shutil.copytree(copies / "blosc.zarr", tmp_path / "t.zarr")
     flipped(other / "iso" / "c.0", 7, 1)
-    with pytest.raises(StoreError, match="iso/c.0 of .* is damaged: verify says what else is"):
+    with pytest.raises(StoreError, match="iso/c.0 of .* is damaged or missing: verify says what else is"):
         copy(other, tmp_path / "out.zarr", "lz4")
+    flipped(other / "iso" / "c.0", 7, 1)
+    (other / "photo" / "c.0").unlink()
+    with served.served(tmp_path) as (address, _):
+        for where in (other, f"{address}/t.zarr"):
+            with pytest.raises(StoreError, match="photo/c.0 of .* is damaged or missing: verify says what else is"):
+                copy(where, tmp_path / "out.zarr")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.zarr", "t.zarr"]  # nothing half-written
+
+
+@pytest.mark.parametrize(("name", "word"), [("zarr.json", b'"abc"'), (".degrade/zarr.json", b"blur/c.1.0.0.0")])
+def test_a_copy_does_not_seal_what_is_damaged(path, tmp_path, name, word):
+    other = shutil.copytree(path, tmp_path / "s.zarr")
+    flipped(other / name, (other / name).read_bytes().index(word) + 2, 0)
+    with pytest.raises(
+        StoreError, match=r"zarr.json or .degrade/zarr.json of .*s.zarr is damaged: `degrade verify` says"
+    ):
+        copy(other, tmp_path / "out.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
+
+
+# Copies in a process of its own; ``how`` is at which file it is killed, or the longest that a file may become.
+COPIER = """
+import os, resource, signal, sys
+from degrade.store import copy
+from degrade.store.disk import StoreError
+source, out, how, limit = *sys.argv[1:3], *map(int, sys.argv[3:])
+put, count = copy._put, 0
+def counted(path, parts):
+    global count
+    count += 1
+    written = put(path, parts)
+    if count == how:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written
+copy._put = counted
+if limit:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    copy.copy(source, out, "plain")
+except StoreError as error:
+    print(error)
+"""
+
+
+def copier(path, out, kill: int = 0, limit: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", COPIER, path, out, str(kill), str(limit)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_killed_copy_leaves_nothing_once_it_is_run_again(path, tmp_path):
+    out = tmp_path / "out.zarr"
+    for kill in (1, 20):
+        assert copier(path, out, kill).returncode == -signal.SIGKILL
+        assert [p.name for p in tmp_path.iterdir()] == [".out.zarr.part"]
+    copy(path, out, "plain")
+    assert stores.files(out) == stores.files(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_a_copy_that_the_disk_has_no_room_for_is_one_sentence(path, tmp_path):
+    done = copier(path, tmp_path / "out.zarr", limit=1000)
+    assert done.stdout.startswith("the disk is full")
+    assert "while copying to out.zarr in" in done.stdout
+    assert done.stdout.endswith("make room and run the same command again, it begins anew\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_copies_at_once_and_a_folder_that_came_meanwhile(path, tmp_path):
+    out = tmp_path / "out.zarr"
+
+    def meanwhile(done, total):
+        if done == total:
+            with pytest.raises(StoreError, match="another process is writing .*.out.zarr.part: wait for it"):
+                copy(path, out)
+            out.mkdir()
+            (out / "thesis").write_text("precious")
+
+    with pytest.raises(StoreError, match="could not go on copying to out.zarr in"):
+        copy(path, out, progress=meanwhile)
+    assert stores.files(tmp_path) == {"out.zarr": b"", "out.zarr/thesis": b"precious"}
 
 
 def test_what_cannot_be_copied(path, tmp_path):
@@ -132,6 +216,11 @@ def test_what_cannot_be_copied(path, tmp_path):
         copy(path, tmp_path)
     with pytest.raises(StoreError, match="s3://bucket/out.zarr cannot be written"):
         copy(path, "s3://bucket/out.zarr")
+    with pytest.raises(StoreError, match="inside.zarr lies inside the store itself: name a folder outside it"):
+        copy(path, path / "blur" / "inside.zarr")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StoreError, match="link cannot be written: name a folder that is not there yet"):
+        copy(path, tmp_path / "link")
     with pytest.raises(StoreError, match="there is no store at"):
         copy(tmp_path / "none", tmp_path / "out.zarr")
     shutil.copytree(path, tmp_path / "s.zarr")

@@ -189,3 +189,22 @@ def test_a_really_full_disk(tmp_path):
         assert stores.files(stores.build(store)) == stores.files(stores.build(tmp_path / "calm"))
     finally:
         subprocess.run(["umount", str(tmp_path / "small")], check=True)
+
+
+def test_a_build_over_a_damaged_list_makes_it_anew(tmp_path):
+    sound = stores.files(stores.build(tmp_path / "s"))
+    manifest = sound[".degrade/zarr.json"]
+    for name in (b"blur/c.1.0.0.0", b"iso/c.0"):
+        for there in (name, manifest[manifest.index(name) :].split(b'"')[2]):  # the name, or its digest
+            (tmp_path / "s" / ".degrade" / "zarr.json").write_bytes(manifest.replace(there, there[:-1] + b"_"))
+            assert stores.files(stores.build(tmp_path / "s")) == sound
+
+
+@pytest.mark.parametrize("damage", [(b"regular", b"regulas"), (b"{", b"")])
+def test_a_build_does_not_seal_metadata_that_is_damaged(tmp_path, damage):
+    file = stores.build(tmp_path / "s") / "blur" / "zarr.json"
+    file.write_bytes(file.read_bytes().replace(*damage))
+    before = stores.files(tmp_path / "s")
+    with pytest.raises(StoreError, match=r"blur/zarr.json in .* is damaged: fetch the store again, or delete it"):
+        stores.build(tmp_path / "s")
+    assert stores.files(tmp_path / "s") == before

@@ -124,7 +124,7 @@ def test_what_is_not_there_or_no_store(server, folder, tmp_path):
     with served.served(tmp_path) as (address, _):
         with pytest.raises(StoreError, match=r"begun.zarr is not finished: run the same build again"):
             PatchStore(f"{address}/begun.zarr")
-        with pytest.raises(StoreError, match="is a Zarr group, but not a store of ours: check the address"):
+        with pytest.raises(StoreError, match="is Zarr, but not a store of ours: name another"):
             PatchStore(f"{address}/group")
         for name in ("text", "list"):
             with pytest.raises(StoreError, match=f"{name}/zarr.json is damaged, or no metadata"):
@@ -155,8 +155,21 @@ def test_a_server_that_goes_away_is_not_a_damaged_store(folder, tmp_path):
 def test_a_server_without_ranges_is_said(folder):
     with served.rangeless(folder) as address:
         store = PatchStore(f"{address}/blosc.zarr")
-        with pytest.raises(StoreError, match="byte range .* was ignored by server"):
+        with pytest.raises(StoreError, match="byte range .* was ignored by server; serve the folder by a server that"):
             store.read("blur", [3])
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (302, "HTTP code 302.*; name the address that this one leads to"),
+        (401, "cannot be reached: PERMISSION_DENIED.*; check the address, and your credentials"),
+        (403, "cannot be reached: PERMISSION_DENIED.*; check the address, and your credentials"),
+    ],
+)
+def test_a_server_that_will_not_is_told_with_what_to_do(status, said):
+    with served.refusing(status) as address, pytest.raises(StoreError, match=said):
+        PatchStore(f"{address}/pairs.zarr")
 
 
 def test_a_missing_shard_is_an_error_and_not_zeros(folder, tmp_path):
@@ -167,9 +180,14 @@ def test_a_missing_shard_is_an_error_and_not_zeros(folder, tmp_path):
             for where in (tmp_path / name, f"{address}/{name}"):
                 store = PatchStore(where)
                 store.read("blur", [3])
-                with pytest.raises(StoreError, match=r"blur of .* cannot be read: .*missing"):
+                with pytest.raises(StoreError, match=r"blur of .* cannot be read: .*missing; `degrade verify` finds"):
                     store.read("blur", [12])
-            assert [p.split()[:3] for p in verify(f"{address}/{name}")] == [["blur/c.1.0.0.0", "is", "missing"]]
+            rows = "rows lost: 10, 11, 12, 13, 14, 15, 16, 17, ... (10 in all)"
+            lost = f"blur/c.1.0.0.0 is missing (plane 'blur', shard 1; {rows}); "
+            assert verify(f"{address}/{name}") == [lost + "copy the store again"]
+            assert verify(tmp_path / name) == [
+                lost + ("build" if name == "plain.zarr" else "copy the store") + " again"
+            ]
 
 
 def test_damage_at_an_address_has_shard_and_rows(folder, tmp_path):

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import served
 import stores
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
@@ -288,3 +289,44 @@ def test_a_row_shows_itself(store):
     picture = store.row(27).show()
     assert picture.width > 300
     assert len(np.unique(np.asarray(picture))) > 50
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"format": 0},
+            "is a store of format 0, and this version of degrade reads format 1: use the one that wrote it",
+        ),
+        ({"planes": None}, "zarr.json is damaged, or no metadata: fetch the store again, or delete it and build anew"),
+        ({"photos": "many"}, "zarr.json is damaged, or no metadata"),
+        ({"columns": [{"name": "iso"}]}, "zarr.json is damaged, or no metadata"),
+        ({"complete": None}, "is not finished"),
+    ],
+)
+def test_a_root_of_another_time_or_damaged_is_one_sentence(path, tmp_path, change, said):
+    root = json.loads((path / "zarr.json").read_text())
+    own = root["attributes"]["degrade_store"]
+    own |= change
+    root["attributes"]["degrade_store"] = {key: value for key, value in own.items() if value is not None}
+    (tmp_path / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(StoreError, match=said):
+        PatchStore(tmp_path)
+    with served.served(tmp_path) as (address, _), pytest.raises(StoreError, match=said):
+        PatchStore(address)
+
+
+def test_copies_of_metadata_in_a_damaged_root_are_not_believed(path, store, tmp_path):
+    other = shutil.copytree(path, tmp_path / "s")
+    root = (other / "zarr.json").read_text()
+    (other / "zarr.json").write_text(root.replace("chunk_grid", "chunk_grit"))
+    damaged, sound = PatchStore(other), store
+    np.testing.assert_array_equal(damaged.read("blur", [3, 12], dn=True), sound.read("blur", [3, 12], dn=True))
+
+
+def test_a_damaged_photo_table_is_one_sentence(path, tmp_path):
+    other = shutil.copytree(path, tmp_path / "s")
+    keys = other / "photo_key" / "c.0.0"
+    keys.write_bytes(keys.read_bytes().replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(StoreError, match="photo_key of .* is damaged: `degrade verify` finds all that is"):
+        PatchStore(other).photos  # noqa: B018

@@ -9,6 +9,7 @@ import pytest
 import stores
 
 from degrade.store.disk import StoreError
+from degrade.store.place import LIST
 from degrade.store.read import PatchStore
 from degrade.store.verify import verify
 from degrade.store.write import create
@@ -80,7 +81,39 @@ def test_missing_cut_and_stray_files_are_named(store, tmp_path):
     assert "is missing" in problems[1]
     assert "has 0 bytes" in problems[2]
     (other / ".degrade" / "zarr.json").unlink()
-    assert verify(other)[0].startswith(".degrade/zarr.json, the list of files, is missing")
+    said = verify(other)
+    assert said[0].startswith(".degrade/zarr.json, the list of files, is missing, so only rows were checked; fetch the")
+    assert said[1].startswith("plane 'blur', shard 1: rows lost: 10, 11")
+    assert len(said) == 2
+
+
+def test_a_damaged_list_accuses_no_file(store, tmp_path):
+    other = shutil.copytree(store, tmp_path / "s")
+    sound = (other / LIST).read_bytes()
+    for name in (b"blur/c.1.0.0.0", b"iso/c.0"):
+        for there in (name, sound[sound.index(name) :].split(b'"')[2]):  # the name, or its digest
+            (other / LIST).write_bytes(sound.replace(there, there[:-1] + b"_"))
+            (said,) = verify(other)
+            assert said.startswith(f"{LIST}, the list of files, is damaged, so only rows were checked; fetch the store")
+
+
+def test_a_lost_root_is_said_and_the_files_are_checked(store, tmp_path):
+    other = shutil.copytree(store, tmp_path / "s")
+    (other / "zarr.json").unlink()
+    flipped(other / "iso" / "c.0", 3, 1)
+    assert [p.split(",")[0].split(":")[0] for p in verify(other)] == ["zarr.json", "iso/c.0 is damaged"]
+    with pytest.raises(StoreError, match=r"has lost its zarr.json: fetch the store again, or delete it and build anew"):
+        PatchStore(other)
+
+
+def test_a_plane_moved_to_another_disk_belongs_to_the_store(store, tmp_path):
+    other = shutil.copytree(store, tmp_path / "s")
+    shutil.move(other / "blur", tmp_path / "elsewhere")
+    (other / "blur").symlink_to(tmp_path / "elsewhere")
+    (other / "mine").symlink_to(tmp_path)
+    assert verify(other) == ["mine does not belong to the store: remove it"]
+    flipped(tmp_path / "elsewhere" / "c.2.0.0.0", 3, 1)
+    assert "(plane 'blur', shard 2; rows lost: 20)" in verify(other)[0]
 
 
 def test_an_unfinished_or_missing_store_is_no_store_to_verify(tmp_path):

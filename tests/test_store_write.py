@@ -277,7 +277,7 @@ def test_folders_that_are_not_ours_are_refused(tmp_path):
     with pytest.raises(StoreError, match="holds other things and is not a store of ours"):
         create(tmp_path, stores.LAYOUT)
     zarr.create_group(str(tmp_path / "foreign"))
-    with pytest.raises(StoreError, match="Zarr group, but not a store of ours"):
+    with pytest.raises(StoreError, match="is Zarr, but not a store of ours: name another"):
         create(tmp_path / "foreign", stores.LAYOUT)
     with pytest.raises(StoreError, match="is a file"):
         create(tmp_path / "mine.txt", stores.LAYOUT)
@@ -312,10 +312,22 @@ def test_an_unfinished_store_cannot_be_sealed(tmp_path):
 
 def test_two_builds_at_once_are_refused_and_the_lock_leaves_nothing(tmp_path):
     with locked(tmp_path / "s"):
-        with pytest.raises(StoreError, match="another process is building"), locked(tmp_path / "s"):
+        with pytest.raises(StoreError, match="another process is writing"), locked(tmp_path / "s"):
             pass
         assert (tmp_path / "s").is_dir()
     assert not (tmp_path / "s").exists()
     with locked(tmp_path / "s"):
         create(tmp_path / "s", stores.LAYOUT)
     assert read_layout(tmp_path / "s") == stores.LAYOUT
+
+
+def test_a_store_that_lost_its_root_is_not_taken_for_another(tmp_path):
+    """Its list of files tells sizes and digests, not whose rows they are."""
+    stores.build(tmp_path / "s")
+    (tmp_path / "s" / "zarr.json").unlink()
+    before = stores.files(tmp_path / "s")
+    other = dataclasses.replace(stores.LAYOUT, attributes={**stores.LAYOUT.attributes, "recipe_hash": "another"})
+    for layout in (other, stores.LAYOUT):
+        with pytest.raises(StoreError, match=r"has lost its zarr.json: fetch the store again, or delete it and build"):
+            stores.build(tmp_path / "s", layout)
+    assert stores.files(tmp_path / "s") == before

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -19,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from degrade.recipe.folders import whole
-from degrade.store.disk import StoreError, contiguous, digest
+from degrade.recipe.folders import sync_path
+from degrade.store.disk import StoreError, contiguous, digest, explained, locked, sync_all
 from degrade.store.layout import Layout, PlaneLayout, unknown
-from degrade.store.metadata import Json, dumps, group_metadata, plane_metadata, root_sealed
-from degrade.store.place import LIST, ROOT
+from degrade.store.metadata import Json, dumps, group_metadata, lists, plane_metadata, root_sealed
+from degrade.store.place import LIST, ROOT, Folder
 from degrade.store.read import PatchStore
-from degrade.store.record import Files, plane_file
+from degrade.store.record import Files, listed, plane_file
 from degrade.store.shard import MISSING, crc32c
 from degrade.store.verify import brief, lost_rows
 
@@ -56,8 +58,10 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
     if codec not in CODECS:
         raise unknown("codec", codec, CODECS)
     target, source = Path(out), PatchStore(store)
-    if "://" in str(out) or target.exists():
+    if "://" in str(out) or os.path.lexists(target):
         raise StoreError(f"{out} cannot be written: name a folder that is not there yet")
+    if isinstance(source.place, Folder) and target.resolve().is_relative_to(source.place.folder.resolve()):
+        raise StoreError(f"{out} lies inside the store itself: name a folder outside it")
     total, seen = 2 * source.layout.rows * source.layout.row_bytes, 0
 
     def tell(n: int) -> None:
@@ -66,9 +70,7 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
         if progress:
             progress(seen, total)
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole(target) as folder:
-        folder.mkdir()
+    with _whole(target) as folder:
         _write(source, folder, codec, tell)
         copied = PatchStore(folder)
         for plane, k in _shards(source.layout):
@@ -79,20 +81,39 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
     return PatchStore(target)
 
 
+@contextmanager
+def _whole(target: Path) -> Generator[Path]:
+    """A folder beside ``target`` that takes its place at the end, or is gone; what a killed copy left is cleared."""
+    with locked(target.with_name(f".{target.name}.part")) as part:
+        try:
+            with explained(target.parent, f"copying to {target.name}", "it begins anew"):
+                for left in part.iterdir():
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                yield part
+                sync_all([*part.rglob("*"), part])
+                os.rename(part, target)  # never onto a folder that holds something
+                sync_path(target.parent)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
 def _shards(layout: Layout) -> Iterable[tuple[PlaneLayout, int]]:
     return ((plane, k) for plane in layout.planes for k in range(layout.shards))
 
 
 def _write(source: PatchStore, folder: Path, codec: str, tell: Callable[[int], object]) -> None:
     there, layout = source.place, source.layout
-    listed = there.listed()
-    if listed is None:
+    manifest = there.read(LIST)
+    if manifest is None:
         raise StoreError(f"{source.path} has no list of its files ({LIST}): copy the store that it was made from")
+    if not lists(there.read(ROOT) or b"", manifest):
+        raise StoreError(f"{ROOT} or {LIST} of {source.path} is damaged: `degrade verify` says what is")
     planes = {plane_file(plane.name, k): (plane, k) for plane, k in _shards(layout)}
     metadata = {f"{p.name}/{ROOT}": dumps(_coded(plane_metadata(layout, p), p, codec)) for p in layout.planes}
     files: Files = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, (size, check) in listed.items():
+        for name, (size, check) in (listed(manifest) or {}).items():
             if name in planes:
                 plane, k = planes[name]
                 parts = _shard(source, plane, k, codec, pool)
@@ -100,10 +121,13 @@ def _write(source: PatchStore, folder: Path, codec: str, tell: Callable[[int], o
             elif name in metadata:
                 parts = [metadata[name]]
             else:
-                data = b"".join(there.pieces(name, size))
+                try:
+                    data = b"".join(there.pieces(name, size))
+                except FileNotFoundError:
+                    data = b""
                 parts = [data]
                 if digest(data) != check:
-                    raise StoreError(f"{name} of {source.path} is damaged: verify says what else is")
+                    raise StoreError(f"{name} of {source.path} is damaged or missing: verify says what else is")
             files[name] = _put(folder / name, parts)
     listing = dumps(group_metadata({"files": files}))
     _put(folder / LIST, [listing])

@@ -40,8 +40,8 @@ def digest(data: bytes) -> str:
 
 
 @contextmanager
-def explained(store: Path, doing: str) -> Generator[None]:
-    """Turns an OSError into one sentence: what, where, what to do.
+def explained(store: Path, doing: str, again: str = "it continues") -> Generator[None]:
+    """Turns an OSError into one sentence: what, where, what to do, and what comes of it.
 
     Raises:
         StoreError: in place of any OSError.
@@ -53,7 +53,7 @@ def explained(store: Path, doing: str) -> Generator[None]:
             free = f"{shutil.disk_usage(store).free / 1e6:.0f} MB free" if store.exists() else "no such folder"
             raise StoreError(
                 f"the disk is full ({free}, or a quota or limit on file size) while {doing} in {store}: "
-                "make room and run the same command again, it continues"
+                f"make room and run the same command again, {again}"
             ) from error
         raise StoreError(f"could not go on {doing} in {store}: {error.strerror or error} ({error.filename})") from error
 
@@ -121,7 +121,7 @@ def locked(store: str | Path) -> Generator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreError(
-                f"another process is building {path}: wait for it, or stop it, or choose another --out"
+                f"another process is writing {path}: wait for it, or stop it, or choose another --out"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:

@@ -24,6 +24,7 @@ from degrade.store.disk import BUILD, StoreError, digest, explained, sync_all, w
 from degrade.store.layout import Layout
 from degrade.store.metadata import (
     COLUMN_CHUNK,
+    Json,
     column_metadata,
     dumps,
     group_metadata,
@@ -185,11 +186,12 @@ def _compare(path: Path, layout: Layout, files: Files) -> None:
 
 
 def _seal(path: Path, layout: Layout, files: Files) -> None:
-    members = {
-        name.removesuffix("/zarr.json"): json.loads((path / name).read_bytes())
-        for name in sorted(files)
-        if name.endswith("/zarr.json")
-    }
+    members: dict[str, Json] = {}
+    for name in sorted(n for n in files if n.endswith("/zarr.json")):
+        data = (path / name).read_bytes()
+        if digest(data) != files[name][1]:
+            raise StoreError(f"{name} in {path} is damaged: fetch the store again, or delete it and build anew")
+        members[name.removesuffix("/zarr.json")] = json.loads(data)
     root = root_sealed(layout, members, digest((path / MANIFEST).read_bytes()))
     shutil.rmtree(path / _GONE, ignore_errors=True)
     with suppress(FileNotFoundError):

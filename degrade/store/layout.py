@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from degrade.store.disk import StoreError
+
 PLANE_DTYPES = ("uint16", "uint8", "float32")
 COLUMN_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64")
 OWN = "degrade_store"  #: the root attribute that holds the layout
@@ -249,6 +251,29 @@ class Layout:
             photos_per_shard=own["photos_per_shard"],
             attributes=dict(attributes),
         )
+
+    @classmethod
+    def of_root(cls, root: bytes, where: object) -> Layout:
+        """The layout that the root's zarr.json of a store ``where`` holds.
+
+        Raises:
+            StoreError: if it is damaged, no store's, or of another format.
+        """
+        try:
+            attributes = dict(json.loads(root)["attributes"])
+            if OWN not in attributes:
+                raise StoreError(f"{where} is Zarr, but not a store of ours: name another")
+            own = attributes.pop(OWN)
+            if own["format"] != FORMAT:
+                raise StoreError(
+                    f"{where} is a store of format {own['format']}, and this version of degrade reads format {FORMAT}: "
+                    "use the one that wrote it, or build the store anew"
+                )
+            return cls.from_json(own, attributes)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise StoreError(
+                f"{where}/zarr.json is damaged, or no metadata: fetch the store again, or delete it and build anew"
+            ) from None
 
     @property
     def identity(self) -> str:

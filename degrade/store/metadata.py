@@ -104,6 +104,11 @@ def root_sealed(layout: Layout, members: Mapping[str, Json], manifest: str) -> b
     return root.replace(f'"seal": "{_BLANK}"'.encode(), f'"seal": "{digest(root)}"'.encode())
 
 
+def lists(root: bytes, manifest: bytes) -> bool:
+    """Whether a root is the one that was sealed, over this very list of files."""
+    return seal_holds(root) and json.loads(root)["attributes"][OWN]["manifest"] == digest(manifest)
+
+
 def seal_holds(root: bytes) -> bool:
     """Whether the root's zarr.json is the one that was sealed, to the last bit."""
     found = _SEAL.findall(root)

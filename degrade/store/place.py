@@ -8,7 +8,6 @@ It is loaded when first needed, and belongs to the process that loaded it: it do
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.store.disk import StoreError
-from degrade.store.layout import OWN, Layout
+from degrade.store.layout import Layout
 from degrade.store.record import MANIFEST, Files, listed
 from degrade.store.write import read_layout
 
@@ -33,7 +32,15 @@ LIST = MANIFEST.as_posix()
 _PIECE = 8 << 20  # bytes asked for at a time
 _CACHE = 64 << 20  # bytes of indices and rows kept of a store
 _RETRIES = {"max_retries": 3, "initial_delay": "0.2s", "max_delay": "2s"}
-_NO_ANSWER = re.compile(r"ABORTED|UNAVAILABLE|DEADLINE_EXCEEDED|CURL error")
+_NO_ANSWER = re.compile(r"ABORTED|UNAVAILABLE|DEADLINE_EXCEEDED|CURL error|PERMISSION_DENIED|UNAUTHENTICATED")
+_ADVICE = {  #: what TensorStore says, and what to do about it
+    "PERMISSION_DENIED": "check the address, and your credentials",
+    "UNAUTHENTICATED": "check your credentials",
+    "ignored by server": "serve the folder by a server that knows byte ranges",
+    "HTTP code 30": "name the address that this one leads to",
+    "DATA_LOSS": "`degrade verify` finds all that is damaged",
+    "NOT_FOUND": "`degrade verify` finds all that is missing",
+}
 
 
 class Unreachable(StoreError):
@@ -168,6 +175,7 @@ class Place:
             said = re.sub(r"\s*\[\w+=.*", "", str(error).partition("\n")[0])[:300]
             if "OUT_OF_RANGE" in said:
                 raise _Beyond(f"{name} of {self.where} is cut short") from None
+            said += next((f"; {advice}" for sign, advice in _ADVICE.items() if sign in said), "")
             if _NO_ANSWER.search(said):
                 raise Unreachable(f"{self.where} cannot be reached: {said}") from error
             raise StoreError(f"{name} of {self.where} cannot be read: {said}") from error
@@ -193,7 +201,8 @@ class Folder(Place):
 
     def strays(self, known: set[str]) -> list[str]:
         there = (f for f in self.folder.rglob("*") if not f.is_dir() or f.is_symlink())
-        return sorted({f.relative_to(self.folder).as_posix() for f in there} - known)
+        moved = {name.rpartition("/")[0] for name in known}  # arrays that lie elsewhere, by a symbolic link
+        return sorted({f.relative_to(self.folder).as_posix() for f in there} - known - moved)
 
     def layout(self) -> Layout | None:
         return read_layout(self.folder)
@@ -230,15 +239,7 @@ class Remote(Place):
 
     def layout(self) -> Layout | None:
         root = self.read(ROOT)
-        if root is None:
-            return None
-        try:
-            attributes = dict(json.loads(root)["attributes"])
-        except (ValueError, KeyError, TypeError):
-            raise StoreError(f"{self.where}/{ROOT} is damaged, or no metadata: copy the store there again") from None
-        if OWN not in attributes:
-            raise StoreError(f"{self.where} is a Zarr group, but not a store of ours: check the address")
-        return Layout.from_json(attributes.pop(OWN), attributes)
+        return None if root is None else Layout.of_root(root, self.where)
 
     def kvstore(self, path: str) -> dict[str, Any]:
         url = urlsplit(self.address)

@@ -61,11 +61,11 @@ class PatchStore(Loadable):
         if layout is None or sealed is None:
             raise StoreError(f"there is no store at {self.path}: build one, or check the path")
         root = json.loads(sealed)
-        if not root["attributes"][OWN]["complete"]:
+        if not root["attributes"][OWN].get("complete"):
             raise StoreError(f"{self.path} is not finished{self._done(layout)}: run the same build again, it continues")
         self.layout: Layout = layout
         self._sealed = seal_holds(sealed)  # written by us, who leave no chunk out
-        self._consolidated: Mapping[str, Any] = root.get("consolidated_metadata", {}).get("metadata", {})
+        self._consolidated: Mapping[str, Any] = root["consolidated_metadata"]["metadata"] if self._sealed else {}
         self._metadata = lru_cache(None)(self._read_metadata)
         self._plain = lru_cache(None)(self._plain_plane)
         names = (c.name for c in layout.stored_columns)
@@ -113,7 +113,10 @@ class PatchStore(Loadable):
 
         def texts(name: str) -> tuple[str, ...]:
             table = np.ascontiguousarray(self._whole(name))
-            return tuple(t.decode() for t in table.view(f"S{table.shape[1]}")[:, 0].tolist())
+            try:
+                return tuple(t.decode() for t in table.view(f"S{table.shape[1]}")[:, 0].tolist())
+            except UnicodeDecodeError:
+                raise StoreError(f"{name} of {self.path} is damaged: `degrade verify` finds all that is") from None
 
         rows, gains, matrix, camera = (self._whole(f"photo_{n}") for n in ("rows", "white_balance", "matrix", "camera"))
         keys, digests, reasons, models = (texts(f"photo_{n}") for n in ("key", "digest", "reason", "model"))

@@ -113,7 +113,7 @@ def read_manifest(store: Path) -> Files | None:
     """The list of files of a store that is finished or about to be: path -> size [byte], BLAKE2b; else None."""
     try:
         return listed((store / MANIFEST).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError, digest
+from degrade.store.disk import StoreError
 from degrade.store.layout import OWN
-from degrade.store.metadata import seal_holds
+from degrade.store.metadata import lists, seal_holds
 from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
-from degrade.store.record import Files, plane_file
+from degrade.store.record import Files, listed, plane_file
 from degrade.store.shard import crc32c, plain_rows
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], object]
 _AT_A_TIME = 4  # files
+_AGAIN = "fetch the store again, or delete it and build anew"
 
 
 def verify(store: str | Path, progress: Progress | None = None, timeout: float = TIMEOUT) -> list[str]:
@@ -44,23 +45,23 @@ def verify(store: str | Path, progress: Progress | None = None, timeout: float =
         StoreError: if there is no store, it is not finished, or its address does not answer.
     """
     there = place(store, timeout)
-    listed = there.read(LIST)
-    if listed is None and there.layout() is None:
+    manifest = there.read(LIST)
+    if manifest is None and there.layout() is None:
         raise StoreError(f"there is no store at {there.where}: build one, or check the path")
-    root = there.read(ROOT) or b""
-    own = _own(root)
-    if own is not None and not own["complete"]:
+    root = there.read(ROOT)
+    if _unfinished(root or b""):
         raise StoreError(f"{there.where} is not finished: run the same build again, it continues; then verify")
-    if listed is None:
-        lost = [f"{LIST}, the list of files, is missing: fetch the store again"]
-        return (lost if seal_holds(root) else []) + _rows(there, progress)
+    files = None if manifest is None else listed(manifest)
     problems: list[str] = []
-    if own is None or not seal_holds(root):
-        problems.append("zarr.json, the root's metadata, is damaged: its seal does not hold; fetch the store again")
-    if own is not None and digest(listed) != own.get("manifest"):
-        problems.append(f"{LIST}, the list of files, is damaged: fetch the store again")
-    files = there.listed()
-    return problems + ([] if files is None else _files(there, files, progress))
+    if root is not None and seal_holds(root):
+        if manifest is None or not lists(root, manifest):
+            lost = "missing" if manifest is None else "damaged"
+            problems = [f"{LIST}, the list of files, is {lost}, so only rows were checked; {_AGAIN}"]
+            files = None
+    elif manifest is not None:
+        lost = "missing" if root is None else "damaged: its seal does not hold"
+        problems = [f"{ROOT}, the root's metadata, is {lost}; {_AGAIN}"]
+    return problems + (_rows(there, progress) if files is None else _files(there, files, progress))
 
 
 def lost_rows(store: PatchStore, plane: str, rows: NDArray[np.int64]) -> list[int]:
@@ -92,13 +93,12 @@ def brief(rows: list[int]) -> str:
     return shown if len(rows) <= 8 else f"{shown}, ... ({len(rows)} in all)"
 
 
-def _own(root: bytes) -> dict[str, Any] | None:
-    """The store's part of the root's attributes; None if the file is damaged."""
+def _unfinished(root: bytes) -> bool:
+    """Whether a root says so; a damaged one says nothing."""
     try:
-        own = json.loads(root)["attributes"][OWN]
-        return own if isinstance(own["complete"], bool) else None
+        return json.loads(root)["attributes"][OWN]["complete"] is False
     except (ValueError, KeyError, TypeError):
-        return None
+        return False
 
 
 def _files(there: Place, files: Files, progress: Progress | None) -> list[str]:
@@ -112,7 +112,7 @@ def _files(there: Place, files: Files, progress: Progress | None) -> list[str]:
         elif found[1] != check:
             bad[name] = "is damaged: its BLAKE2b differs from the one written"
     rows = _hurt(there, files, bad)
-    return [f"{name} {why}{rows.get(name, '')}" for name, why in bad.items()] + [
+    return [f"{name} {why}{rows.get(name) or '; ' + _AGAIN}" for name, why in bad.items()] + [
         f"{name} does not belong to the store: remove it" for name in there.strays({*files, ROOT, LIST})
     ]
 
@@ -136,7 +136,7 @@ def _digests(there: Place, files: Files, progress: Progress | None) -> Iterator[
 
 
 def _hurt(there: Place, files: Files, bad: dict[str, str]) -> dict[str, str]:
-    """For each damaged shard: which rows, if the root and the CRC-32C column are sound."""
+    """For each damaged or missing shard: which rows, if the root and the CRC-32C column are sound."""
     from degrade.store.read import PatchStore
 
     said: dict[str, str] = {}
@@ -146,18 +146,23 @@ def _hurt(there: Place, files: Files, bad: dict[str, str]) -> dict[str, str]:
         return said
     for plane in store.planes:
         names = {plane_file(plane, k): k for k in range(store.layout.shards)}
-        hurt = {name: k for name, k in names.items() if name in bad and bad[name] != "is missing"}
+        hurt = {name: k for name, k in names.items() if name in bad}
         if not hurt or any(name.startswith(f"crc32c_{plane}/") or name == f"{plane}/{ROOT}" for name in bad):
             continue
         plain = plain_rows(json.loads(there.read(f"{plane}/{ROOT}") or b"")) == store.layout.rows_per_shard
         for name, k in hurt.items():
             rows = np.asarray(store.layout.shard_rows(k))
-            if plain:  # whatever became of the shard's index, the rows themselves are where they were
+            missing = bad[name] == "is missing"
+            if missing:
+                lost = rows.tolist()
+            elif plain:  # whatever became of the shard's index, the rows themselves are where they were
                 lost = _lost_of_block(b"".join(there.pieces(name, files[name][0])), store, plane, rows)
             else:
                 lost = lost_rows(store, plane, rows)
             which = f"rows lost: {brief(lost)}" if lost else "no row is lost, only the shard's index"
-            mend = "delete the file and build again" if plain and isinstance(there, Folder) else "copy the store again"
+            mend = "copy the store again"
+            if plain and isinstance(there, Folder):
+                mend = "build again" if missing else "delete the file and build again"
             said[name] = f" (plane {plane!r}, shard {k}; {which}); {mend}"
     return said
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.store.disk import BUILD, StoreError, contiguous, explained, sweep, sync_all, temporary, write_file
-from degrade.store.layout import OWN, Column, Layout, PlaneLayout, unknown
-from degrade.store.metadata import dumps, group_metadata, plane_metadata, root_open
+from degrade.store.layout import Column, Layout, PlaneLayout, unknown
+from degrade.store.metadata import dumps, group_metadata, lists, plane_metadata, root_open, seal_holds
 from degrade.store.record import (
     MANIFEST,
     PhotoFact,
@@ -47,23 +46,22 @@ def read_layout(store: str | Path) -> Layout | None:
     """The layout of a store, finished or not; None where there is no store yet (an empty or missing folder).
 
     Raises:
-        StoreError: if the folder holds something else, or the store's zarr.json is damaged.
+        StoreError: if the folder holds something else, or the store's zarr.json is damaged, or lost.
     """
     path = Path(store)
     if path.exists() and not path.is_dir():
-        raise StoreError(f"{path} is a file, not a folder: choose another --out")
+        raise StoreError(f"{path} is a file, not a folder: name another")
     try:
-        root = json.loads((path / "zarr.json").read_bytes())
-        attributes = dict(root["attributes"])
+        root = (path / "zarr.json").read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if path.is_dir() and any(path.iterdir()) and not (path / BUILD.parent).is_dir():
             raise StoreError(f"{path} holds other things and is not a store of ours: name another folder") from None
+        if read_manifest(path):  # whose rows these are, only the lost file could tell
+            raise StoreError(
+                f"{path} has lost its zarr.json: fetch the store again, or delete it and build anew"
+            ) from None
         return None
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{path}/zarr.json is damaged: fetch it again, or delete it and build anew") from None
-    if OWN not in attributes:
-        raise StoreError(f"{path} is a Zarr group, but not a store of ours: choose another folder")
-    return Layout.from_json(attributes.pop(OWN), attributes)
+    return Layout.of_root(root, path)
 
 
 def begun(store: str | Path, layout: Layout) -> bool:
@@ -83,6 +81,12 @@ def _clear(path: Path, layout: Layout) -> None:
         (path / "zarr.json").unlink()
 
 
+def _list_holds(path: Path) -> bool:
+    """Whether the list of files is there and, in a finished store, the one that the root was sealed over."""
+    root = (path / "zarr.json").read_bytes()
+    return read_manifest(path) is not None and (not seal_holds(root) or lists(root, (path / MANIFEST).read_bytes()))
+
+
 def create(store: str | Path, layout: Layout) -> None:
     """Writes the metadata of a store's planes and clears what killed workers left; call it under `locked`.
 
@@ -100,12 +104,13 @@ def create(store: str | Path, layout: Layout) -> None:
         _clear(path, old)
         old = None
     with explained(path, "beginning the store"):
-        if old is not None and not (path / BUILD).exists() and len(done_shards(path, layout)) == layout.shards:
+        trusted = old is not None and _list_holds(path)
+        if trusted and not (path / BUILD).exists() and len(done_shards(path, layout)) == layout.shards:
             return
         (path / BUILD).mkdir(parents=True, exist_ok=True)
         sweep(path)
         files = {path / plane.name / "zarr.json": dumps(plane_metadata(layout, plane)) for plane in layout.planes}
-        if read_manifest(path) is None:
+        if not trusted:
             files[path / MANIFEST] = dumps(group_metadata({}))
         if old is None:
             files[path / "zarr.json"] = root_open(layout)
