@@ -53,12 +53,12 @@ def main() -> None:
         (folder / "photos").mkdir()
         make_photo("rocket", folder / "photos" / "rocket.dng")
         loaders: dict[str, Loader] = {}
-        for name, store in (("stored", PLANES), ("rendered", ("subject",))):
+        for name, store, draws in (("stored", PLANES, "recorded"), ("rendered", ("subject",), "fresh")):
             build(pairs.changed(store=store), folder / "photos", folder / name, workers=1)
             opened = PatchStore(folder / name)
             size = sum(p.row_bytes for p in opened.planes.values()) / 1024
             print(f"{name}: {len(opened)} rows of {size:.0f} KiB")
-            loaders[name] = opened.loader(64, PLANES, device=args.device, threads=args.threads, draws="fresh")
+            loaders[name] = opened.loader(64, PLANES, device=args.device, threads=args.threads, draws=draws)
         times: dict[str, list[float]] = {name: [] for name in loaders}
         for k in range(args.rounds + 1):
             for name, loader in loaders.items():

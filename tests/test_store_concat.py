@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -58,6 +59,13 @@ def test_one_loader_gives_what_each_store_holds(both, joined, dn):
     assert first != [b["row"].tolist() for b in joined.loader(7, seed=4)]
 
 
+def test_a_batch_of_no_rows_is_like_the_others(joined):
+    (batch,) = joined.loader(5, rows=[1, 2, 3], rank=3, ranks=4)
+    (other,) = joined.loader(5, rows=[1, 2, 3], rank=0, ranks=4)
+    for name in other:
+        assert (batch[name].shape, batch[name].dtype) == ((0, *other[name].shape[1:]), other[name].dtype), name
+
+
 def test_a_loader_goes_on_where_it_stood(joined):
     whole = [b["row"].tolist() for b in joined.loader(6, seed=1)]
     loader = joined.loader(6, seed=1)
@@ -83,6 +91,26 @@ def test_one_store_and_a_pickled_pair(both, joined):
     assert torch.equal(next(iter(again.loader(5, seed=2)))["clean"], next(iter(joined.loader(5, seed=2)))["clean"])
 
 
+def test_joined_stores_are_joined_with_more(both, joined):
+    one, two = both
+    more = PatchStore.concat([joined, one])
+    assert more.stores == (one, two, one)
+    assert more.rows.tolist() == [*one.rows, *(35 + two.rows), *(55 + one.rows)]
+    np.testing.assert_array_equal(more.row(55 + 4).planes["clean"], one.row(4).planes["clean"])
+
+
+def test_a_damaged_row_is_told_with_its_store(both, tmp_path):
+    shutil.copytree(both[1].path, tmp_path / "bad.zarr")
+    with open(tmp_path / "bad.zarr/shown/c.0.0.0.0", "r+b") as file:
+        file.seek(3 * both[1].layout.plane("shown").row_bytes)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    joined = PatchStore.concat([both[0], PatchStore(tmp_path / "bad.zarr")])
+    with pytest.raises(StoreError, match=r"bad\.zarr: row 3 of plane 'shown' \(shard 0\) is damaged"):
+        list(joined.loader(5, ("shown",), check=True))
+
+
 def test_what_cannot_be_joined(tmp_path, both, joined):
     plane = dataclasses.replace(stores.LAYOUT.planes[2], height=5)
     other = dataclasses.replace(stores.SMALL, planes=(plane,))
@@ -91,6 +119,8 @@ def test_what_cannot_be_joined(tmp_path, both, joined):
         PatchStore.concat([both[0], small])
     with pytest.raises(StoreError, match="nothing to join: give at least one store"):
         PatchStore.concat([])
+    with pytest.raises(StoreError, match=r"only opened stores are joined, got 'a.zarr': PatchStore\('a.zarr'\)"):
+        PatchStore.concat(["a.zarr", both[0]])
     with pytest.raises(IndexError, match="no row 55: the stores have rows 0 to 54"):
         joined.row(55)
     with pytest.raises(IndexError, match="row 15 of photo .* is absent"):

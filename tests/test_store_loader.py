@@ -134,6 +134,36 @@ def test_a_pass_that_is_left_ends_its_epoch(store):
     assert [[b["row"].tolist() for b in fresh] for _ in range(2)][1] == second
 
 
+def test_a_second_pass_ends_the_count_of_the_first(store):
+    loader = store.loader(6, seed=2)
+    whole = [[b["row"].tolist() for b in loader] for _ in range(2)]
+    loader.set_epoch(0)
+    first = iter(loader)
+    next(first)
+    second = iter(loader)
+    assert next(second)["row"].tolist() == whole[1][0]
+    assert [b["row"].tolist() for b in first] == whole[0][1:]
+    assert (loader.epoch, loader.delivered) == (1, 1)
+    assert [b["row"].tolist() for b in second] == whole[1][1:]
+    assert (loader.epoch, loader.delivered) == (2, 0)
+
+
+def test_a_pass_that_gave_nothing_is_none(store):
+    """Some trainers ask for an iterator, and once more before they begin."""
+    loader = store.loader(6, seed=2)
+    whole = [b["row"].tolist() for b in loader]
+    loader.load_state_dict({**loader.state_dict(), "epoch": 0, "delivered": 3})
+    iter(loader)
+    assert [b["row"].tolist() for b in loader] == whole[3:]
+
+
+def test_a_loader_of_no_batches_counts_its_epochs_too(store):
+    loader = store.loader(100, drop_last=True)
+    for epoch in range(3):
+        assert loader.state_dict()["epoch"] == epoch
+        assert list(loader) == []
+
+
 def test_a_state_of_another_loader_is_refused(store):
     state = store.loader(6).state_dict()
     with pytest.raises(ValueError, match="step 6 there, 7 here"):

@@ -126,16 +126,16 @@ def test_a_process_ends_at_once_with_a_pass_half_way(store, rest, stop):
 
 
 def test_what_finishes_a_batch_has_rows_planes_and_epoch(store):
-    def finish(rows, batch, epoch):
+    def finish(rows, batch, epoch, seed):
         return {
             "sum": batch["blur"].sum((1, 2, 3)) + batch["clean"].sum((1, 2, 3)),
-            "epoch": torch.full((len(rows),), epoch),
+            "address": torch.tensor([[seed, epoch]] * len(rows)),
         }
 
-    loader = Loader(store, store.rows, ("blur", "clean"), 5, finish=finish)
+    loader = Loader(store, store.rows, ("blur", "clean"), 5, seed=3, finish=finish)
     for epoch, batch in [(e, b) for e in range(2) for b in loader]:
-        assert set(batch) == {"sum", "epoch", "row"}
-        assert batch["epoch"].tolist() == [epoch] * len(batch["row"])
+        assert set(batch) == {"sum", "address", "row"}
+        assert batch["address"].tolist() == [[3, epoch]] * len(batch["row"])
         wanted = sum(store.read(p, batch["row"].numpy()).sum((1, 2, 3)) for p in ("blur", "clean"))
         np.testing.assert_allclose(batch["sum"].numpy(), wanted, rtol=1e-4, atol=1e-4)
 
@@ -200,7 +200,7 @@ def test_a_loader_is_pickled_where_it_stands(store):
 
 
 def test_a_batch_of_no_rows_has_its_shape(store):
-    batch, ready = Maker(store, ("blur",), torch.device("cpu"))((store.rows[:0], 0))
+    batch, ready = Maker(store, ("blur",), torch.device("cpu"))((store.rows[:0].copy(), 0))
     assert batch["blur"].shape == (0, 4, 6, 5)
     assert batch["row"].shape == (0,)
     assert ready is None

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import stores
 
 from degrade.store.disk import StoreError
 from degrade.store.layout import Layout, PlaneLayout
-from degrade.store.plain import Mapped, Positioned, plain
+from degrade.store.plain import Mapped, Positioned, _file, plain
 
 #: rows of a page and more, so that shards follow each other at whole pages; the last shard is not full
 PAGES = dataclasses.replace(
@@ -95,30 +96,55 @@ def test_a_file_that_shrinks_under_a_reader_is_an_error(built, tmp_path):
 
 
 def test_files_are_closed_but_not_under_a_reader(built, monkeypatch):
-    """With one file kept open, each other shard opens another; none is left when the reader goes."""
-    monkeypatch.setattr("degrade.store.plain._FILES", 1)
+    """With two files kept open, others open in their stead, whatever the number of readers; then none is left."""
+    monkeypatch.setattr("degrade.store.plain._file", lru_cache(2)(_file.__wrapped__))
     store, layout = built
 
     def opened() -> int:
         return sum(os.path.realpath(f"/proc/self/fd/{n}").startswith(str(store)) for n in os.listdir("/proc/self/fd"))
 
-    found = reader(store, layout, False)
+    readers = [reader(store, layout, False) for _ in range(3)]
     rows = np.arange(0, 35, 4)
-    found.holds(rows)
-    found.gather(rows, np.empty((len(rows), *layout.planes[0].shape), np.uint8))
-    assert opened() == 1
-    del found
+    out = np.empty((len(rows), *layout.planes[0].shape), np.uint8)
+    for found in readers:
+        assert found.holds(rows).all()
+        found.gather(rows, out)
+        np.testing.assert_array_equal(out, written(layout)[rows])
+        assert opened() == 2
+    del found, readers
     assert opened() == 0
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_shard_that_cannot_be_opened_is_one_sentence(built, tmp_path, mapped):
+    store, layout = built
+    shutil.copytree(store, tmp_path / "s")
+    found = reader(tmp_path / "s", layout, mapped)
+    (shard := tmp_path / "s/shown/c.1.0.0.0").unlink()
+    shard.symlink_to(shard)
+    with pytest.raises(StoreError, match=r"c\.1\.0\.0\.0 cannot be read: Too many levels of symbolic links"):
+        found.holds(np.array([12]))
+
+
+def test_a_file_that_goes_under_a_reader_is_one_sentence(built, tmp_path):
+    store, layout = built
+    shutil.copytree(store, tmp_path / "s")
+    found = reader(tmp_path / "s", layout, False)
+    assert found.holds(np.array([0])).all()
+    (tmp_path / "s/shown/c.0.0.0.0").unlink()
+    with pytest.raises(StoreError, match=r"c\.0\.0\.0\.0 cannot be read: No such file"):
+        found.gather(np.array([0]), np.empty((1, *layout.planes[0].shape), np.uint8))
 
 
 @pytest.mark.parametrize("mapped", [True, False])
 def test_asking_ahead_changes_nothing(built, mapped):
     store, layout = built
     found = reader(store, layout, mapped)
-    found.ahead(0, 35)
-    found.ahead(7, 8)
+    found.ahead(np.arange(35))
+    found.ahead(np.array([], np.int64))
+    found.ahead(np.array([3, 4, 7, 19, 30]))
     (store / "shown/c.3.0.0.0").rename(store / "gone")
-    found.ahead(29, 35)
+    found.ahead(np.arange(29, 35))
     (store / "gone").rename(store / "shown/c.3.0.0.0")
     assert found.holds(np.arange(35)).all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,34 @@ def test_fresh_epochs_of_a_loader_differ_and_resume(stores: tuple[PatchStore, Pa
     for batch in rest:
         for row, picture in zip(batch["row"].tolist(), batch["noise"], strict=True):
             assert (picture - epochs[1][row]).abs().max() < 1.5 / 3839
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_loader_of_fresh_draws_goes_on_in_another_process_with_the_seed_of_the_state(
+    stores: tuple[PatchStore, PatchStore], joined: bool
+) -> None:
+    store = PatchStore.concat(stores[:1] * 2) if joined else stores[0]
+    loader = store.loader(9, ("noise",), draws="fresh", seed=5)
+    first, *rest = loader
+    again = pickle.loads(pickle.dumps(store.loader(9, ("noise",), draws="fresh", seed=6)))
+    again.load_state_dict({**loader.state_dict(), "epoch": 0, "delivered": 1})
+    for mine, other in zip(again, rest, strict=True):
+        assert torch.equal(mine["noise"], other["noise"])
+        assert not torch.equal(mine["noise"][:2], first["noise"][:2])
+
+
+@pytest.mark.parametrize("dn", [False, True])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_batch_of_no_rows_is_rendered(stores: tuple[PatchStore, PatchStore], joined: bool, dn: bool) -> None:
+    """Of ranks that share a short last step some have no row of it."""
+    small, full = stores
+    store = PatchStore.concat([small]) if joined else small
+    loader = store.loader(5, ("noise", "subject"), rows=[1, 2, 3], rank=3, ranks=4, dn=dn)
+    (batch,) = loader
+    assert [tuple(batch[n].shape) for n in ("row", "noise", "subject")] == [
+        (0,), (0, *full.planes["noise"].shape), (0, *small.planes["subject"].shape)
+    ]  # fmt: skip
+    assert batch["noise"].dtype == (torch.uint16 if dn else torch.float32)
 
 
 def test_joined_stores_render_each_row_from_its_own(stores: tuple[PatchStore, PatchStore]) -> None:

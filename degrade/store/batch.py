@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 Batch = dict[str, Tensor]
-Finish = Callable[[NDArray[np.int64], Batch, int], Batch]
+Finish = Callable[[NDArray[np.int64], Batch, int, int], Batch]  #: of rows, their planes, epoch and seed
 _UNUSED: Final = 2  #: references to a block that only the ring holds: its list's, and the one that asks
 _SPARE: Final = 8  #: blocks kept for later
 Levels = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -44,10 +44,12 @@ class Maker:
         dn: bool = False,
         check: bool = False,
         finish: Finish | None = None,
+        seed: int = 0,
     ) -> None:
         if str(device) == "cuda":  # the present one, which for another thread is the first
             device = torch.device("cuda", torch.cuda.current_device())
-        self.store, self.device, self.dn, self.check, self.finish = store, device, dn, check, finish
+        self.store, self.device, self.dn, self.check = store, device, dn, check
+        self.finish, self.seed = finish, seed
         self.planes = {p: (store.layout.plane(p).shape, np.dtype(store.layout.plane(p).dtype)) for p in planes}
         self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.ring = Ring()
@@ -58,7 +60,7 @@ class Maker:
         with torch.cuda.stream(self.side) if self.side else nullcontext():
             batch = {plane: self._there(plane, rows) for plane in self.planes}
             if self.finish is not None:
-                batch = self.finish(rows, batch, epoch)
+                batch = self.finish(rows, batch, epoch, self.seed)
             batch["row"] = torch.from_numpy(rows)
             return batch, self._ready()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,14 @@ class Concatenated(Loadable):
         layout: that of the first store, for its planes.
     """
 
-    def __init__(self, stores: Sequence[PatchStore]) -> None:
-        if not stores:
+    def __init__(self, stores: Sequence[PatchStore | Concatenated]) -> None:
+        for one in stores:
+            if not isinstance(one, Loadable):
+                raise StoreError(f"only opened stores are joined, got {one!r}: PatchStore({one!r})")
+        self.stores = tuple(s for one in stores for s in (one.stores if isinstance(one, Concatenated) else (one,)))
+        if not self.stores:
             raise StoreError("there is nothing to join: give at least one store")
-        self.stores = tuple(stores)
-        self.layout: Layout = stores[0].layout
+        self.layout: Layout = self.stores[0].layout
         for other in self.stores[1:]:
             if other.planes != self.planes:
                 raise StoreError(
@@ -56,7 +59,9 @@ class Concatenated(Loadable):
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """Numbers of the rows present, ascending."""
-        return np.concatenate([s.rows + a for s, a in zip(self.stores, self.first, strict=False)])
+        numbers = np.concatenate([s.rows + a for s, a in zip(self.stores, self.first, strict=False)])
+        numbers.flags.writeable = False
+        return numbers
 
     def row(self, index: int) -> Row:
         """One row with its draws; it bears its number in its own store.
@@ -83,12 +88,14 @@ class Concatenated(Loadable):
 
     def check(self, plane: str, rows: NDArray[np.int64], found: NDArray[Any]) -> None:
         for store, own, at in self.parts(rows):
-            store.check(plane, own, found[at])
+            try:
+                store.check(plane, own, found[at])
+            except StoreError as error:
+                raise StoreError(f"{store.path}: {error}") from None
 
-    def ahead(self, plane: str, first: int, stop: int) -> None:
-        for store, (a, b) in zip(self.stores, pairwise(self.first.tolist()), strict=True):
-            if first < b and stop > a:
-                store.ahead(plane, max(first, a) - a, min(stop, b) - a)
+    def ahead(self, plane: str, rows: NDArray[np.int64]) -> None:
+        for store, own, _ in self.parts(rows):
+            store.ahead(plane, own)
 
     def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Renderings:
         """Planes that are not stored, each row's from its own store, see `PatchStore.rendered`.
@@ -100,10 +107,10 @@ class Concatenated(Loadable):
         return Renderings(self, own)
 
     def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[PatchStore, NDArray[np.int64], slice]]:
-        """Each store that ascending rows reach, their numbers in it, and where they stand among all."""
+        """Each store that ascending rows reach, their numbers in it, and where they stand among all; all for none."""
         cuts = np.searchsorted(rows, self.first)
         for store, begin, (a, b) in zip(self.stores, self.first, pairwise(cuts.tolist()), strict=False):
-            if b > a:
+            if b > a or not len(rows):
                 yield store, rows[a:b] - begin, slice(a, b)
 
     def _inside(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -127,16 +134,22 @@ class Renderings:
 
     def finish(self, asked: Sequence[str], dn: bool = False) -> Finish:
         """As `Rendered.finish`."""
-        each = {store: one.finish(asked, dn) for store, one in self.own.items()}
+        return partial(self._finished, tuple(asked), {store: one.finish(asked, dn) for store, one in self.own.items()})
 
-        def finished(rows: NDArray[np.int64], batch: Batch, epoch: int) -> Batch:
-            parts = [
-                each[store](own, {n: t[at] for n, t in batch.items()}, epoch)
-                for store, own, at in self.stores.parts(rows)
-            ]
-            return {n: torch.cat([part[n] for part in parts]) for n in asked}
-
-        return finished
+    def _finished(
+        self,
+        asked: tuple[str, ...],
+        each: Mapping[PatchStore, Finish],
+        rows: NDArray[np.int64],
+        batch: Batch,
+        epoch: int,
+        seed: int,
+    ) -> Batch:
+        parts = [
+            each[store](own, {n: t[at] for n, t in batch.items()}, epoch, seed)
+            for store, own, at in self.stores.parts(rows)
+        ]
+        return {n: torch.cat([part[n] for part in parts]) for n in asked}
 
 
 def _said(planes: dict[str, PlaneLayout]) -> str:

@@ -7,8 +7,8 @@ training step works: NumPy's and the system's copies need no lock of Python's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over
 from degrade.store.disk import StoreError
-from degrade.store.order import Order, Shuffle
+from degrade.store.order import Order, Shuffle, numbered, whole
 from degrade.store.permute import Windows
 from degrade.store.shard import crc32c
 
@@ -65,16 +65,17 @@ class Loader:
             raise ValueError("a loader needs at least one plane")
         if (rank is None) != (ranks is None):
             raise ValueError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
-        if threads < 0:
-            raise ValueError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
         self.store, self.rows, self.planes, self.device = store, rows, planes, torch.device(device)
-        self.batch_size, self.drop_last, self.pad, self.seed = batch_size, drop_last, pad, seed
+        if self.device.type == "cuda" and (self.device.index or 0) >= (gpus := torch.cuda.device_count()):
+            raise ValueError(f"no device {str(device)!r} here: torch sees {gpus} NVIDIA GPUs")
+        self.batch_size, self.seed = whole("batch_size", batch_size), whole("seed", seed)
+        self.threads = whole("threads", threads)
+        if self.threads < 0:
+            raise ValueError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
         self.shuffle: Shuffle = shuffle
-        self.dn, self.threads, self.check, self.finish = dn, threads, check, finish
-        self._rank = None if rank is None or ranks is None else (rank, ranks)
-        self.epoch = 0  #: of the present or next pass
-        self.delivered = 0  #: batches of it
-        self._resumed = False
+        self.drop_last, self.pad, self.dn, self.check, self.finish = drop_last, pad, dn, check, finish
+        self._rank = None if rank is None else (whole("rank", rank), whole("ranks", ranks))
+        self.set_epoch(0)
         _ = self.order  # refuses what makes no order
 
     @property
@@ -88,19 +89,21 @@ class Loader:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.delivered and not self._resumed:
+        if self._begun:
             self.set_epoch(self.epoch + 1)
-        self._resumed = False
-        return self._batches(self.epoch, self.delivered)
+        self._pass = own = object()
+        return self._batches(own, self.epoch, self.delivered)
 
     def set_epoch(self, epoch: int) -> None:
         """The next pass is this epoch from its first batch on; without, epochs count themselves."""
-        self.epoch, self.delivered, self._resumed = epoch, 0, True
+        self.epoch = whole("epoch", epoch)  #: of the present or next pass
+        self.delivered = 0  #: batches of it
+        self._begun, self._pass = False, object()  # whether the pass that is counted gave a batch, and which it is
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: plain values, the same on all ranks."""
         epoch, delivered = self.epoch, self.delivered
-        if delivered >= len(self):
+        if 0 < len(self) <= delivered:
             epoch, delivered = epoch + 1, 0
         return {"seed": self.seed, "epoch": epoch, "delivered": delivered, **self._fixed()}
 
@@ -113,8 +116,8 @@ class Loader:
         different = [f"{k} {state.get(k)} there, {v} here" for k, v in self._fixed().items() if state.get(k) != v]
         if different:
             raise ValueError(f"this state is of another loader: {'; '.join(different)}")
-        self.seed, self.epoch, self.delivered = state["seed"], state["epoch"], state["delivered"]
-        self._resumed = True
+        self.set_epoch(state["epoch"])
+        self.seed, self.delivered = state["seed"], state["delivered"]
 
     def _fixed(self) -> dict[str, Any]:
         return {
@@ -125,14 +128,16 @@ class Loader:
             "pad": self.pad,
         }
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        make = Maker(self.store, self.planes, self.device, self.dn, self.check, self.finish)
+    def _batches(self, own: object, epoch: int, first: int) -> Iterator[Batch]:
+        make = Maker(self.store, self.planes, self.device, self.dn, self.check, self.finish, self.seed)
         # map holds no batch: one that is let go is memory for the next
-        yield from map(self._deliver, ahead(make, self._jobs(epoch, first), self.threads))
-        self.epoch, self.delivered = epoch + 1, 0
+        yield from map(partial(self._deliver, own), ahead(make, self._jobs(epoch, first), self.threads))
+        if own is self._pass:
+            self.set_epoch(epoch + 1)
 
-    def _deliver(self, made: tuple[Batch, torch.cuda.Event | None]) -> Batch:
-        self.delivered += 1
+    def _deliver(self, own: object, made: tuple[Batch, torch.cuda.Event | None]) -> Batch:
+        if own is self._pass:
+            self.delivered, self._begun = self.delivered + 1, True
         return handed_over(*made)
 
     def _jobs(self, epoch: int, first: int) -> Iterator[tuple[NDArray[np.int64], int]]:
@@ -150,7 +155,7 @@ class Loader:
     def _ask(self, runs: Sequence[tuple[int, int]]) -> None:
         for a, b in runs:
             for plane in self.planes:
-                self.store.ahead(plane, int(self.rows[a:b].min()), int(self.rows[a:b].max()) + 1)
+                self.store.ahead(plane, self.rows[a:b])
 
 
 def _distributed() -> tuple[int, int]:
@@ -207,8 +212,8 @@ class Loadable:
                     "CRC-32C differs from the one written; `degrade verify` finds all that is"
                 )
 
-    def ahead(self, plane: str, first: int, stop: int) -> None:
-        """A hint that the rows ``first`` to ``stop - 1`` are read soon."""
+    def ahead(self, plane: str, rows: NDArray[np.int64]) -> None:
+        """A hint that rows, ascending, are read soon."""
 
     def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Rendered | Renderings:
         """Planes that are not stored, as renderings of those that are.
@@ -258,15 +263,21 @@ class Loadable:
 
         Raises:
             UnknownName: if there is no such plane.
-            RecipeError: if one cannot be rendered from what is stored; says why.
+            IndexError: if a row is outside the store, or absent.
+            RecipeError: if a plane cannot be rendered from what is stored; says why.
+            ValueError: if something else makes no sense.
         """
-        index = self.rows if rows is None else self.checked(np.asarray(rows, np.int64))
-        asked = tuple(self.planes) if planes is None else tuple(planes)
+        index = self.rows if rows is None else np.sort(self.checked(numbered(rows)))
+        asked = _names(self.planes if planes is None else planes)
         stored, finish = tuple(p for p in asked if p in self.planes), None
         if len(stored) < len(asked):
-            rendered = self.rendered([p for p in asked if p not in self.planes], draws, seed)
+            rendered = self.rendered([p for p in asked if p not in self.planes], draws)
             rendered.refuse(stored)
             stored, finish = tuple(dict.fromkeys((*stored, *rendered.reads))), rendered.finish(asked, dn)
+        elif draws != "recorded":
+            raise ValueError(
+                f"draws={draws!r} is of planes that are rendered, but these are stored: {', '.join(asked)}"
+            )
         return Loader(
             self, index, stored, batch_size, device, shuffle, seed, drop_last, pad, dn, rank, ranks, threads, check,
             finish,
@@ -280,9 +291,15 @@ class Loadable:
         dn: bool = False,
         check: bool = False,
     ) -> PatchDataset:
-        """A map-style data set of torch's, for a ``DataLoader`` of one's own, see `PatchDataset`."""
+        """A map-style data set of torch's, of stored planes, for a ``DataLoader`` of one's own, see `PatchDataset`."""
         from degrade.store.dataset import PatchDataset
 
-        index = self.rows if rows is None else self.checked(np.asarray(rows, np.int64))
-        names = tuple(self.planes) if planes is None else tuple(self.layout.plane(p).name for p in planes)
+        index = self.rows if rows is None else self.checked(numbered(rows))
+        names = tuple(self.layout.plane(p).name for p in _names(self.planes if planes is None else planes))
         return PatchDataset(self, index, names, dn, check)
+
+
+def _names(planes: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(planes, str):
+        raise ValueError(f"planes are a list of names, got {planes!r}: did you mean [{planes!r}]?")
+    return tuple(planes)

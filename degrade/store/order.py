@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from operator import index
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class Order:
             raise ValueError(f"shuffle is True, False or 'window', got {self.shuffle!r}")
         if self.drop_last and self.pad:
             raise ValueError("a last batch that is not full is left out (drop_last) or filled up (pad), not both")
+        if self.ranks < 1:
+            raise ValueError(f"ranks are 1 or more, got {self.ranks}")
         if not 0 <= self.rank < self.ranks:
             raise ValueError(f"rank lies in 0 to {self.ranks - 1} of {self.ranks} ranks, got {self.rank}")
 
@@ -65,8 +68,8 @@ class Order:
         per_block = max(1, _BLOCK // self.step)
         for begin in range(first, len(self), per_block):
             stop = min(begin + per_block, len(self))
-            at = np.arange(begin * self.step + self.rank, stop * self.step, self.ranks)
-            rows = self.rows[places(at % n if self.pad else at[at < n])]
+            end = stop * self.step if self.pad else min(stop * self.step, n)
+            rows = self.rows[places(np.arange(begin * self.step + self.rank, end, self.ranks) % max(n, 1))]
             full = len(rows) // size
             yield from np.sort(rows[: full * size].reshape(full, size))
             yield from (np.sort(rows[i * size : (i + 1) * size]) for i in range(full, stop - begin))
@@ -76,3 +79,31 @@ class Order:
         if not self.shuffle or not len(self.rows):
             return lambda at: at
         return (Windows if self.shuffle == "window" else Permutation)(len(self.rows), (self.seed, epoch))
+
+
+def whole(name: str, value: object) -> int:
+    """A whole number, of Python's, NumPy's or torch's.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise ValueError(f"{name} is a whole number, got {value!r}") from None
+
+
+def numbered(rows: Any) -> NDArray[np.int64]:
+    """Numbers of rows ``(n,)``, an array of their own.
+
+    Raises:
+        ValueError: if they are none, but a mask.
+
+    >>> numbered(range(3))
+    array([0, 1, 2])
+    """
+    found = np.asarray(rows)
+    if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
+        mask = ": a mask picks from those present, `store.rows[mask]`" if found.dtype == np.bool_ else ""
+        raise ValueError(f"rows are a list of whole numbers, got {found.dtype} of shape {found.shape}{mask}")
+    return found.astype(np.int64)

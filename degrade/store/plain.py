@@ -12,12 +12,14 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache, lru_cache, partial
-from itertools import pairwise
+from itertools import count, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,9 @@ from degrade.store.layout import PlaneLayout
 from degrade.store.shard import index_bytes, plain_rows, shard_key
 
 _FIXED: Final = 0x10  #: MAP_FIXED of Linux and macOS, which `mmap` does not name
-_FILES: Final = 128  #: files of a plane kept open
+_MAY: Final = os.sysconf("SC_OPEN_MAX")  #: files that the process may have open; -1: any number
+_FILES: Final = min(_MAY // 2, 512) if _MAY > 0 else 512  #: files kept open, of all planes and stores
+_readers = count()
 
 
 def plain(folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], mapped: bool) -> Plain | None:
@@ -74,14 +78,22 @@ class Plain:
         """Copies rows that it holds, ascending, into C-contiguous ``out`` ``(n, c, h, w)``."""
         raise NotImplementedError
 
-    def ahead(self, first: int, stop: int) -> None:
-        """Asks the system to read the rows ``first`` to ``stop - 1`` into memory; does not wait for them."""
+    def ahead(self, rows: NDArray[np.int64]) -> None:
+        """Asks the system to read rows, ascending, into memory; does not wait for them."""
         if hasattr(os, "posix_fadvise"):
-            size = self.plane.row_bytes
-            for shard in range(first // self.per_shard, -(-stop // self.per_shard)):
-                a, b = (min(max(row - shard * self.per_shard, 0), self.per_shard) for row in (first, stop))
+            for shard, runs in groupby(self._runs(rows), itemgetter(0)):
                 with suppress(OSError), open(self.files[shard], "rb", buffering=0) as file:
-                    os.posix_fadvise(file.fileno(), a * size, (b - a) * size, os.POSIX_FADV_WILLNEED)
+                    for _, offset, part in runs:
+                        os.posix_fadvise(file.fileno(), offset, part.stop - part.start, os.POSIX_FADV_WILLNEED)
+
+    def _runs(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int, slice]]:
+        """Runs of neighbours: their shard, where they begin in it, and their bytes among those of all ``rows``."""
+        size = self.plane.row_bytes
+        shards, places = np.divmod(rows, self.per_shard)
+        starts = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (places == 0))
+        stops = np.append(starts[1:], len(rows))
+        parts = map(slice, (starts * size).tolist(), (stops * size).tolist())
+        return zip(shards[starts].tolist(), (places[starts] * size).tolist(), parts, strict=False)
 
     def rows_of(self, shard: int) -> int:
         """Rows that a shard holds."""
@@ -99,6 +111,8 @@ class Plain:
                 return room >= rows * self.plane.row_bytes and os.pread(file.fileno(), len(index), room) == index
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise _unreadable(self.files[shard], error) from error
 
 
 class Positioned(Plain):
@@ -106,18 +120,15 @@ class Positioned(Plain):
 
     def __init__(self, folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], per_shard: int) -> None:
         super().__init__(folder, plane, metadata, per_shard)
-        self._file = lru_cache(_FILES)(_File)
+        self._number = next(_readers)
+        finalize(self, _file.cache_clear)
 
     def gather(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         if not len(rows):
             return
-        size, shards = self.plane.row_bytes, rows // self.per_shard
-        offsets = (rows - shards * self.per_shard) * size
         room = out.data.cast("B")
-        new = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
-        cuts = [0, *new.tolist(), len(rows)]
-        for a, b in pairwise(cuts):
-            self._file(self.files[shards[a]]).read(room[a * size : b * size], int(offsets[a]))
+        for shard, offset, part in self._runs(rows):
+            _file(self._number, self.files[shard]).read(room[part], offset)
 
 
 class _File:
@@ -125,7 +136,10 @@ class _File:
 
     def __init__(self, path: str) -> None:
         self.path, self.number = path, -1
-        self.number = os.open(path, os.O_RDONLY)
+        try:
+            self.number = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def read(self, room: memoryview, offset: int) -> None:
         """Fills ``room`` with what stands from ``offset`` on."""
@@ -138,6 +152,16 @@ class _File:
     def __del__(self) -> None:
         if self.number >= 0:
             os.close(self.number)
+
+
+@lru_cache(_FILES)
+def _file(reader: int, path: str) -> _File:
+    """A file of a reader's own: what another has open under this path may have been replaced since."""
+    return _File(path)
+
+
+def _unreadable(path: str, error: OSError) -> StoreError:
+    return StoreError(f"{path} cannot be read: {error.strerror}")
 
 
 class Mapped(Plain):

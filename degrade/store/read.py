@@ -25,6 +25,7 @@ from degrade.store.disk import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout, unknown
 from degrade.store.loader import Loadable
 from degrade.store.metadata import seal_holds
+from degrade.store.order import numbered
 from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, place
 from degrade.store.plain import Plain, plain
 from degrade.store.record import done_shards
@@ -84,7 +85,9 @@ class PatchStore(Loadable):
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """Numbers of the rows present, ascending."""
-        return np.flatnonzero(self.columns["present"])
+        numbers = np.flatnonzero(self.columns["present"])
+        numbers.flags.writeable = False
+        return numbers
 
     @property
     def planes(self) -> dict[str, PlaneLayout]:
@@ -123,7 +126,7 @@ class PatchStore(Loadable):
         return Photos(keys, digests, reasons, rows, gains, matrix.reshape(-1, 3, 3), models, camera)
 
     @staticmethod
-    def concat(stores: Sequence[PatchStore]) -> Concatenated:
+    def concat(stores: Sequence[PatchStore | Concatenated]) -> Concatenated:
         """Stores of equal planes read as one, rows one after the other.
 
         Raises:
@@ -142,11 +145,12 @@ class PatchStore(Loadable):
 
         Raises:
             UnknownName: if there is no such plane.
+            ValueError: if the rows are no numbers, but a mask.
             IndexError: if a row is outside the store, or absent.
         """
         layout = self.layout.plane(plane)
-        wanted = np.arange(self.layout.rows)[rows] if isinstance(rows, slice) else np.asarray(rows, np.int64)
-        index = self.checked(np.atleast_1d(wanted))
+        wanted = np.arange(self.layout.rows)[rows] if isinstance(rows, slice) else np.asarray(rows)
+        index = self.checked(numbered(np.atleast_1d(wanted)))
         order = np.argsort(index, kind="stable")
         found = np.empty((len(index), *layout.shape), layout.dtype)
         self.gather(plane, index[order], found)
@@ -233,9 +237,9 @@ class PatchStore(Loadable):
         plain.gather(rows[held], found)
         out[held], out[~held] = found, self._ordinary(plane, rows[~held])
 
-    def ahead(self, plane: str, first: int, stop: int) -> None:
+    def ahead(self, plane: str, rows: NDArray[np.int64]) -> None:
         if (plain := self._plain(plane)) is not None:
-            plain.ahead(first, stop)
+            plain.ahead(rows)
 
     def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Black, and white minus black, of some rows ``(n,)``; None for a float plane."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,11 +29,13 @@ from degrade.recipe.render import Block, concatenated, one_thread
 from degrade.store.batch import Batch, Finish, sent
 from degrade.store.camera import sensors
 from degrade.store.encode import laid, words
+from degrade.store.order import numbered
 
 if TYPE_CHECKING:
     from degrade.recipe.group import Rows
     from degrade.recipe.paths import Path, Paths
     from degrade.recipe.recipe import Recipe
+    from degrade.store.layout import PlaneLayout
     from degrade.store.read import PatchStore
 
 Draws = Literal["recorded", "fresh"]
@@ -50,7 +52,7 @@ class Rendered:
     def __init__(self, store: PatchStore, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> None:
         if draws not in ("recorded", "fresh"):
             raise ValueError(f"draws are `recorded` or `fresh`, got {draws!r}")
-        self.store, self.planes, self.seed = store, tuple(planes), seed
+        self.store, self.planes, self.draws, self.seed = store, tuple(planes), draws, seed
         self.recipe: Recipe = store.recipe
         self.held = Held.of(self.recipe, self.planes)
         self.fresh = self.held.drawn(self.recipe) if draws == "fresh" else frozenset[str]()
@@ -58,17 +60,32 @@ class Rendered:
         self._models = np.array(store.photos.models)
         self._word = lru_cache(None)(lambda photo: Key(self.recipe.seed).at(store.photos.keys[photo]).word)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.store, self.planes, self.draws, self.seed)
+
     def finish(self, asked: Sequence[str], dn: bool = False) -> Finish:
         """What makes of ``reads`` and other stored planes, as a loader has them on its device, a batch of ``asked``."""
         layouts = {n: next(laid(self.recipe, n)) for n in self.planes}
+        return partial(self._finished, tuple(asked), layouts, dn)
 
-        def finished(rows: NDArray[np.int64], batch: Batch, epoch: int) -> Batch:
-            found = {n: self._light(n, rows, batch[n]) if dn else batch[n] for n in self.reads}
-            frames = self(rows, found, epoch)
+    def _finished(
+        self,
+        asked: tuple[str, ...],
+        layouts: Mapping[str, PlaneLayout],
+        dn: bool,
+        rows: Rows,
+        batch: Batch,
+        epoch: int,
+        seed: int,
+    ) -> Batch:
+        found = {n: self._light(n, rows, batch[n]) if dn else batch[n] for n in self.reads}
+        if len(rows):
+            frames = self(rows, found, epoch, seed)
             made = {n: words(f, layouts[n]) if dn else f.data for n, f in frames.items()}
-            return {n: made[n] if n in made else batch[n] for n in asked}
-
-        return finished
+        else:  # of a rank without a share in the last step
+            kinds = {n: getattr(torch, layout.dtype) if dn else torch.float32 for n, layout in layouts.items()}
+            made = {n: batch[self.reads[0]].new_empty((0, *layouts[n].shape), dtype=kinds[n]) for n in kinds}
+        return {n: made[n] if n in made else batch[n] for n in asked}
 
     def _light(self, plane: str, rows: Rows, dn: Tensor) -> Tensor:
         """Rows as stored as float32, 0 black and 1 white, on their device."""
@@ -91,26 +108,30 @@ class Rendered:
         Raises:
             IndexError: if a row is outside the store, or absent.
         """
-        index = self.store.checked(np.asarray(rows, np.int64))
+        index = self.store.checked(numbered(rows))
         order = np.argsort(index, kind="stable")
         frames = self(index[order], {n: torch.from_numpy(self.store.read(n, index[order])) for n in self.reads}, epoch)
         back = np.argsort(order)
         return {n: f.rows(back) for n, f in frames.items()}
 
-    def __call__(self, rows: NDArray[np.int64], found: Mapping[str, Tensor], epoch: int = 0) -> dict[str, Frame]:
+    def __call__(
+        self, rows: NDArray[np.int64], found: Mapping[str, Tensor], epoch: int = 0, seed: int | None = None
+    ) -> dict[str, Frame]:
         """The planes of some rows.
 
         Args:
             rows: (b,) their numbers, ascending.
             found: (b, c, h, w) float32 of each of ``reads``, 0 black and 1 white, on the device that renders.
             epoch: address of fresh draws.
+            seed: of fresh draws, in place of its own.
         """
+        fresh = Key(self.seed if seed is None else seed).at("fresh", epoch)
         done: dict[str, list[Frame]] = {}
         blocks = list(self._blocks(rows, next(iter(found.values())).device.type))
         with one_thread():
             for model, at in blocks:
                 part = {n: t[torch.from_numpy(at).to(t.device)] for n, t in found.items()}
-                block = Block(_Stored(self, rows[at], part, epoch, model), np.arange(len(at)))
+                block = Block(_Stored(self, rows[at], part, fresh, model), np.arange(len(at)))
                 for name in self.planes:
                     frame = block.plane(name)
                     camera = replace(frame.sensor, ladder=frame.sensor.ladder[:, :0])  # which differ in length
@@ -127,28 +148,27 @@ class Rendered:
             for start in range(0, len(at), size):
                 yield model, at[start : start + size]
 
-    def keys(self, rows: Rows, epoch: int | None) -> tuple[Key, Key]:
+    def keys(self, rows: Rows, fresh: Key | None) -> tuple[Key, Key]:
         """Addresses of some rows, those of their photos and their own; of an epoch's fresh draws, or recorded."""
         photo, patch = np.divmod(rows, self.store.layout.per_photo)
-        if epoch is None:
+        if fresh is None:
             photos = Key(np.array([self._word(p) for p in photo.tolist()], np.uint64))
         else:
-            top = Key(self.seed).at("fresh", epoch)
-            photos = Key(np.array([top.at(self.store.photos.keys[p]).word for p in photo.tolist()], np.uint64))
+            photos = Key(np.array([fresh.at(self.store.photos.keys[p]).word for p in photo.tolist()], np.uint64))
         return photos, photos.at(patch)
 
 
 class _Stored:
     """Rows of stored planes with the operators drawn for them: where a block begins."""
 
-    def __init__(self, rendered: Rendered, rows: Rows, found: Mapping[str, Tensor], epoch: int, model: str) -> None:
+    def __init__(self, rendered: Rendered, rows: Rows, found: Mapping[str, Tensor], fresh: Key, model: str) -> None:
         self.of, self.rows, self.found = rendered, rows, found
         recipe, store = rendered.recipe, rendered.store
         self.paths: Paths = rendered.held.paths
         ladder = recipe.sensor(Sensor.make(), model).ladder
         entered = sensors(store.photos.camera[rows // store.layout.per_photo], ladder)
         keys = {
-            own: rendered.keys(rows, epoch if own else None) for own in ((True, False) if rendered.fresh else (False,))
+            own: rendered.keys(rows, fresh if own else None) for own in ((True, False) if rendered.fresh else (False,))
         }
         # what operators see of the picture when they are drawn is its camera
         seen = Frame(torch.empty(len(rows), 1, 0, 0), recipe.source.space, entered)
