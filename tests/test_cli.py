@@ -294,4 +294,4 @@ def test_a_recipe_of_another_time(cli: Launcher, copy: Path, made: Path) -> None
     root["attributes"]["recipe_hash"] = "0" * 32
     (copy / "zarr.json").write_text(json.dumps(root))
     sentence = cli("replay", copy, 0, "--photos", made / "photos").sentence
-    assert "replay it with the degrade version that built it" in sentence
+    assert "replay and render it with the degrade version that built it" in sentence

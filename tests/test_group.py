@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from degrade import Frame, Sensor, Space
+from degrade.operators.develop import Unprocess
 from degrade.operators.display_noise import GaussianNoise
+from degrade.operators.light import Exposure
+from degrade.recipe.compose import OneOf
 from degrade.recipe.group import WIDE, Group, merge, parts, subset
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Operator
@@ -130,3 +133,18 @@ def test_narrow_rows_join_in_their_order() -> None:
     assert joined.rows.tolist() == list(range(6))
     assert torch.equal(joined.frame.data, frame.data)
     assert torch.equal(joined.frame.origin, frame.origin)
+
+
+def test_notes_that_some_rows_lack_are_joined_where_the_rows_are() -> None:
+    """Half of the rows were blurred, and noted what was lost, on a device that is not the CPU."""
+    frame = Frame(torch.zeros(1, 3, 4, 4), Space.LINEAR, Sensor.make()).map(lambda t: t.to("meta"))
+    noted = frame.changed(notes={"lost": torch.zeros(1, device="meta")})
+    (whole,) = merge([Group(np.array([1]), noted), Group(np.array([0]), frame)])
+    assert whole.frame.notes["lost"].shape == (2,)
+    assert whole.frame.notes["lost"].is_meta
+
+
+def test_rows_that_chose_differently_keep_their_cameras_on_their_device() -> None:
+    either = OneOf(ops=(Unprocess(matrices=()), Exposure(stops=1.0)))
+    there = Sensor.make(8).map(lambda t: t.to("meta"))
+    assert either.draw(Key(3).at(np.arange(8))).camera(there).white_balance.is_meta

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from degrade.builder.plan import plan, refuse_other
 from degrade.builder.progress import Progress, quiet
-from degrade.builder.shard import Outcome, Task, build_shard, usable
+from degrade.builder.shard import Outcome, Task, build_shard
 from degrade.photos import Photo
 from degrade.recipe.recipe import Recipe
+from degrade.store.batch import present
 from degrade.store.disk import StoreError, locked, sweep
 from degrade.store.finalise import finalise
 from degrade.store.read import PatchStore
@@ -102,7 +103,7 @@ def build(
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     if client is None and scheduler is None:
-        usable(device)
+        present(device)
     plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
     target = Path(store).resolve()
     refuse_other(plan_, target)

@@ -20,6 +20,7 @@ from degrade.photos import Photo, fingerprint, path_of, read_source
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
+from degrade.store.batch import present
 from degrade.store.camera import camera_of
 from degrade.store.encode import encode
 from degrade.store.layout import Layout
@@ -62,26 +63,6 @@ class Task:
         return cls(str(store), shard, plan.layout, plan.recipe, str(plan.folder), plan.shard(shard), device)
 
 
-def usable(device: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        ValueError: if this machine has none.
-
-    >>> usable("cpu")
-    device(type='cpu')
-    """
-    allowed = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *map("cuda:{}".format, _gpus())]
-    if device not in allowed:
-        why = "" if torch.cuda.is_available() else "; torch sees no NVIDIA GPU here"
-        raise ValueError(f"no device {device!r} to build on: allowed are {', '.join(allowed)}{why}")
-    return torch.device(device)
-
-
-def _gpus() -> range:
-    return range(torch.cuda.device_count())
-
-
 def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> Outcome:
     """Builds one shard; running it again writes the same bytes.
 
@@ -94,7 +75,7 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
         ValueError: if the device is not here.
         StoreError: if the disk is full.
     """
-    device = usable(task.device)
+    device = present(task.device)
     if not Path(task.folder).is_dir():
         raise FileNotFoundError(
             f"the worker cannot see the photos in {task.folder}: use a folder that every worker shares"

@@ -88,7 +88,7 @@ def _join(groups: list[Group]) -> Group:
         return whole
 
     names = sorted({n for f in frames for n in f.notes})
-    nothing = torch.full((1,), float("nan"))
+    nothing = torch.full((1,), float("nan"), device=frames[0].data.device)
     first = frames[0]
     joined = first.changed(
         data=cat(lambda f: f.data),

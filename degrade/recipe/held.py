@@ -1,14 +1,14 @@
 """Held: planes that are not stored, and what is stored that they can be rendered from.
 
 A plane can be rendered from any stored plane whose path begins its own: what is stored is the picture there, exactly,
-float32 or the levels of an ADC. The longest such beginning is its root, and must have kept the margin that the
-operators still to come look beyond a patch. With the pixels a root keeps what a frame knows beside them: its place on
-the sensor and the noise already in it, as notes of each row, and the maps that later operators read.
+float32 or the levels of an ADC. The longest such beginning that kept the margin which the operators still to come look
+beyond a patch is its root. With the pixels a root keeps what a frame knows beside them: its place on the sensor and the
+noise already in it, as notes of each row, and the maps that later operators read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,8 @@ import torch
 from torch import Tensor
 
 from degrade.recipe import maps
-from degrade.recipe.compose import Container
 from degrade.recipe.errors import RecipeError, find
 from degrade.recipe.frame import Frame
-from degrade.recipe.operator import Operator
-from degrade.recipe.prior import Prior
-from degrade.recipe.tree import leaves
 
 if TYPE_CHECKING:
     from degrade.recipe.paths import Path, Paths
@@ -41,7 +37,7 @@ class Held:
     ({'subject': ('expose', 'patches')}, ('cfa', 'adc', 'optics', 'noise'))
     """
 
-    paths: Paths  #: of these planes, and of those they refer to, with just the margins they need
+    paths: Paths  #: of these planes, and of those they refer to, with just the margins they need or keep
     roots: Mapping[str, Path]  #: stored planes that they begin at
     after: tuple[str, ...]  #: operators that are applied to them
     maps: Mapping[str, tuple[str, ...]]  #: names of the maps that are read behind each root
@@ -56,6 +52,26 @@ class Held:
         stored: dict[Path, str] = {}
         for name in sorted(recipe.stored, key=recipe.paths.kept):  # of planes alike the one with the widest margin
             stored[recipe.planes[name].path] = name
+        narrow: RecipeError | None = None
+        while True:
+            try:
+                found = cls._from(recipe, stored, planes)
+            except RecipeError as none:
+                raise narrow or none from None
+            need = {root: found.paths.margins.get(path, 0) for root, path in found.roots.items()}
+            root = next((r for r in found.roots if need[r] > recipe.paths.kept(r)), None)
+            if root is None:
+                return found
+            narrow = RecipeError(
+                f"{listed(planes)} cannot be rendered from {root!r}: operators behind it look {need[root]} pixels "
+                f"beyond a patch, it keeps {recipe.paths.kept(root)}; give it `margin: keep` in the recipe and build "
+                "again"
+            )
+            del stored[found.roots[root]]  # a shorter beginning may have kept more
+
+    @classmethod
+    def _from(cls, recipe: Recipe, stored: Mapping[Path, str], planes: Sequence[str]) -> Held:
+        """The same from the nearest of these stored planes, whatever margin they kept."""
         roots: dict[str, list[str]] = {}
         for plane in planes:
             find(plane, recipe.planes, "plane")
@@ -63,14 +79,8 @@ class Held:
                 roots.setdefault(root, []).extend(n for n in behind if n not in roots.get(root, ()))
         after = tuple(n for n in recipe.paths.behind if any(n in names for names in roots.values()))
         wanted = dict.fromkeys((*planes, *filter(None, map(recipe.paths.reference, after))))
-        paths = replace(recipe.paths, planes={n: recipe.planes[n].path for n in wanted}, keep=frozenset())
-        for root in roots:
-            kept, need = recipe.paths.kept(root), paths.margins.get(recipe.planes[root].path, 0)
-            if need > kept:
-                raise RecipeError(
-                    f"{_and(planes)} cannot be rendered from {root!r}: operators behind it look {need} pixels beyond a "
-                    f"patch, it keeps {kept}; give it `margin: keep` in the recipe and build again"
-                )
+        keep = recipe.paths.keep & set(planes)
+        paths = replace(recipe.paths, planes={n: recipe.planes[n].path for n in wanted}, keep=keep)
         read = {
             r: tuple(dict.fromkeys(m for n in ns for m in maps.wanted(recipe.operators[n]))) for r, ns in roots.items()
         }
@@ -78,7 +88,8 @@ class Held:
 
     def drawn(self, recipe: Recipe) -> frozenset[str]:
         """The operators behind the roots that have something to draw."""
-        return frozenset(n for n in self.after if _draws(recipe.operators[n]))
+        draws = recipe.columns().values
+        return frozenset(n for n in self.after if any(draw.startswith(f"{n}.") for draw in draws))
 
 
 def renderable(recipe: Recipe, planes: Sequence[str]) -> tuple[str, ...]:
@@ -145,9 +156,6 @@ def _walk(recipe: Recipe, stored: Mapping[Path, str], plane: str, path: Path) ->
     yield stored[path], behind
 
 
-def _draws(op: Operator) -> bool:
-    return isinstance(op, Container) or any(isinstance(v, Prior) for _, v in leaves(op))
-
-
-def _and(names: Sequence[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence."""
     return " and ".join(map(repr, names))

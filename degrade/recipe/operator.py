@@ -240,7 +240,7 @@ class Split:
             part = op.camera(before)
             if part is not before:
                 whole = {x.name: (getattr(changed, x.name), getattr(part, x.name)) for x in fields(Sensor)}
-                changed = Sensor(**{n: t.index_copy(0, at, new) for n, (t, new) in whole.items()})
+                changed = Sensor(**{n: t.index_copy(0, at.to(t.device), new) for n, (t, new) in whole.items()})
         return changed
 
 

@@ -33,6 +33,23 @@ _SPARE: Final = 8  #: blocks kept for later
 Levels = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
+def present(device: str | torch.device) -> torch.device:
+    """The device of that name, the CPU or an NVIDIA GPU.
+
+    Raises:
+        ValueError: if this machine has none.
+
+    >>> present("cpu")
+    device(type='cpu')
+    """
+    gpus = torch.cuda.device_count()
+    allowed = ["cpu", *["cuda"] * (gpus > 0), *(f"cuda:{i}" for i in range(gpus))]
+    if str(device) not in allowed:
+        why = "" if gpus else "; torch sees no NVIDIA GPU here"
+        raise ValueError(f"no device {str(device)!r}: allowed are {', '.join(allowed)}{why}")
+    return torch.device(device)
+
+
 class Maker:
     """Makes batches of a store's planes on a device."""
 
@@ -173,7 +190,7 @@ def ahead(work: Callable[[A], B], jobs: Iterator[A], threads: int) -> Iterator[B
     if not threads:
         yield from map(work, jobs)
         return
-    pool = ThreadPoolExecutor(threads, "degrade-loader")
+    pool = ThreadPoolExecutor(threads, "degrade-loader", _begun, (torch.get_num_threads(),))
     try:
         due = deque(pool.submit(work, job) for job in islice(jobs, 2 * threads))
         while due:
@@ -181,3 +198,9 @@ def ahead(work: Callable[[A], B], jobs: Iterator[A], threads: int) -> Iterator[B
             due.extend(pool.submit(work, job) for job in islice(jobs, 1))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begun(threads: int) -> None:
+    """A thread begins with as many threads of torch's as its maker has, not with what another one has set meanwhile."""
+    torch.get_num_threads()  # whose first call in a thread takes over what was set last
+    torch.set_num_threads(threads)

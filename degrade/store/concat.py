@@ -102,8 +102,16 @@ class Concatenated(Loadable):
 
         Raises:
             RecipeError: if one of the stores cannot render one of them; says why.
+            StoreError: if they come out in different shapes.
         """
         own = {s: s.rendered(planes, draws, seed) for s in self.stores}
+        first = own[self.stores[0]].layouts
+        for store, one in own.items():
+            if one.layouts != first:
+                raise StoreError(
+                    f"only equal planes are joined: rendered from {self.stores[0].path} they are {_said(first)}; from "
+                    f"{store.path} {_said(one.layouts)}"
+                )
         return Renderings(self, own)
 
     def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[PatchStore, NDArray[np.int64], slice]]:

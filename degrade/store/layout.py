@@ -198,7 +198,18 @@ class Layout:
         for plane in self.planes:
             if plane.name == name:
                 return plane
-        raise unknown("plane", name, (p.name for p in self.planes))
+        known = [p.name for p in self.planes]
+        if name in self.named:
+            raise UnknownName(
+                f"plane {name!r} is not stored, which are {', '.join(known)}: `store.loader` and `store.rendered` "
+                "render those that `store.renders` names"
+            )
+        raise unknown("plane", name, known)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Names of the recipe's planes, stored or not."""
+        return tuple(json.loads(self.attributes.get("recipe", "{}")).get("planes", {}))
 
     def levels(self, plane: str) -> tuple[str, str]:
         """Names of the columns that hold a plane's black and white [DN].

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over
+from degrade.recipe.errors import RecipeError
+from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over, present
 from degrade.store.disk import StoreError
 from degrade.store.order import Order, Shuffle, numbered, whole
 from degrade.store.permute import Windows
@@ -65,9 +66,7 @@ class Loader:
             raise ValueError("a loader needs at least one plane")
         if (rank is None) != (ranks is None):
             raise ValueError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
-        self.store, self.rows, self.planes, self.device = store, rows, planes, torch.device(device)
-        if self.device.type == "cuda" and (self.device.index or 0) >= (gpus := torch.cuda.device_count()):
-            raise ValueError(f"no device {str(device)!r} here: torch sees {gpus} NVIDIA GPUs")
+        self.store, self.rows, self.planes, self.device = store, rows, planes, present(device)
         self.batch_size, self.seed = whole("batch_size", batch_size), whole("seed", seed)
         self.threads = whole("threads", threads)
         if self.threads < 0:
@@ -259,13 +258,13 @@ class Loadable:
             threads: make batches ahead; 0 makes each when it is asked for.
             check: compare each row with its CRC-32C.
             draws: of planes that are rendered: `recorded`, as a build would have stored them, or `fresh`, anew each
-                epoch, from ``seed``.
+                epoch, from ``seed``, behind the stored plane that they are rendered from.
 
         Raises:
             UnknownName: if there is no such plane.
             IndexError: if a row is outside the store, or absent.
-            RecipeError: if a plane cannot be rendered from what is stored; says why.
-            ValueError: if something else makes no sense.
+            RecipeError: if a plane cannot be rendered from what is stored, or has nothing to draw anew; says why.
+            ValueError: if the device is not here, or something else makes no sense.
         """
         index = self.rows if rows is None else np.sort(self.checked(numbered(rows)))
         asked = _names(self.planes if planes is None else planes)
@@ -275,8 +274,9 @@ class Loadable:
             rendered.refuse(stored)
             stored, finish = tuple(dict.fromkeys((*stored, *rendered.reads))), rendered.finish(asked, dn)
         elif draws != "recorded":
-            raise ValueError(
-                f"draws={draws!r} is of planes that are rendered, but these are stored: {', '.join(asked)}"
+            raise RecipeError(
+                f"draws={draws!r}: the planes asked for are stored as they were drawn ({', '.join(asked)}), so draws "
+                "are `recorded`; for fresh ones ask for others, or leave these out of `store:` and build again"
             )
         return Loader(
             self, index, stored, batch_size, device, shuffle, seed, drop_last, pad, dn, rank, ranks, threads, check,

@@ -200,28 +200,31 @@ class PatchStore(Loadable):
 
         Raises:
             UnknownName: if the recipe has no such plane.
-            RecipeError: if one of them cannot be rendered from what is stored; says why.
+            RecipeError: if one of them is stored, or cannot be rendered from what is; says why.
+            StoreError: if operators or camera give other pixels today than when the store was built.
         """
         from degrade.store.rendered import Rendered
 
+        named = self.layout.named
         for name in planes:
-            if name not in self._named:
-                raise unknown("plane", name, {*self.planes, *self._named})
+            if name in self.planes:
+                raise RecipeError(f"plane {name!r} is stored: `read` gives it, and a loader beside those it renders")
+            if name not in named:
+                raise unknown("plane", name, {*self.planes, *named})
         return Rendered(self, planes, draws, seed)
 
     @property
     def renders(self) -> tuple[str, ...]:
-        """Names of the planes that are not stored, but can be rendered; none if an operator is not installed."""
-        missing = [name for name in self._named if name not in self.planes]
+        """Names of the planes that are not stored, but can be rendered.
+
+        None if operators are not installed, or they or the camera give other pixels than when the store was built.
+        """
+        missing = [name for name in self.layout.named if name not in self.planes]
         try:
-            return held.renderable(self.recipe, missing) if missing else ()
+            same = bool(missing) and self.recipe.hash == self.attributes["recipe_hash"]
+            return held.renderable(self.recipe, missing) if same else ()
         except RecipeError:
             return ()
-
-    @cached_property
-    def _named(self) -> tuple[str, ...]:
-        """Names of the recipe's planes."""
-        return tuple(json.loads(self.attributes.get("recipe", "{}")).get("planes", {}))
 
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""

@@ -22,12 +22,13 @@ from torch import Tensor
 from degrade.recipe import held
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
-from degrade.recipe.held import Held
+from degrade.recipe.held import Held, listed
 from degrade.recipe.key import Key
 from degrade.recipe.operator import Drawn
 from degrade.recipe.render import Block, concatenated, one_thread
 from degrade.store.batch import Batch, Finish, sent
 from degrade.store.camera import sensors
+from degrade.store.disk import StoreError
 from degrade.store.encode import laid, words
 from degrade.store.order import numbered
 
@@ -35,10 +36,23 @@ if TYPE_CHECKING:
     from degrade.recipe.group import Rows
     from degrade.recipe.paths import Path, Paths
     from degrade.recipe.recipe import Recipe
-    from degrade.store.layout import PlaneLayout
     from degrade.store.read import PatchStore
 
 Draws = Literal["recorded", "fresh"]
+
+
+def same_recipe(store: PatchStore) -> Recipe:
+    """The recipe of a store, for what needs it to give the pixels that it gave when the store was built.
+
+    Raises:
+        StoreError: if it does not.
+    """
+    if store.recipe.hash != store.attributes["recipe_hash"]:
+        raise StoreError(
+            f"{store.path} was built with other operator versions or another {store.recipe.source.camera or 'camera'}: "
+            "replay and render it with the degrade version that built it, or build it again"
+        )
+    return store.recipe
 
 
 class Rendered:
@@ -47,17 +61,27 @@ class Rendered:
     Attributes:
         planes: their names.
         reads: the stored planes that they need.
+        layouts: how a build would have stored them.
     """
 
     def __init__(self, store: PatchStore, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> None:
         if draws not in ("recorded", "fresh"):
             raise ValueError(f"draws are `recorded` or `fresh`, got {draws!r}")
+        if not planes:
+            raise ValueError("name at least one plane to render")
         self.store, self.planes, self.draws, self.seed = store, tuple(planes), draws, seed
-        self.recipe: Recipe = store.recipe
+        self.recipe = same_recipe(store)
         self.held = Held.of(self.recipe, self.planes)
         self.fresh = self.held.drawn(self.recipe) if draws == "fresh" else frozenset[str]()
+        if draws == "fresh" and not self.fresh:
+            raise RecipeError(
+                f"nothing is drawn between {listed(self.held.roots)} and {listed(self.planes)}, so all epochs would be "
+                "alike: take recorded draws, or store an earlier plane and build again"
+            )
+        self.refuse(tuple(self.held.roots))
+        self.layouts = {n: next(laid(self.recipe, n)) for n in self.planes}
         self.reads = tuple(p for root, names in self.held.maps.items() for p in (root, *(f"{root}_{n}" for n in names)))
-        self._models = np.array(store.photos.models)
+        self._models, self._model = np.unique(np.array(store.photos.models), return_inverse=True)
         self._word = lru_cache(None)(lambda photo: Key(self.recipe.seed).at(store.photos.keys[photo]).word)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -65,26 +89,17 @@ class Rendered:
 
     def finish(self, asked: Sequence[str], dn: bool = False) -> Finish:
         """What makes of ``reads`` and other stored planes, as a loader has them on its device, a batch of ``asked``."""
-        layouts = {n: next(laid(self.recipe, n)) for n in self.planes}
-        return partial(self._finished, tuple(asked), layouts, dn)
+        return partial(self._finished, tuple(asked), dn)
 
-    def _finished(
-        self,
-        asked: tuple[str, ...],
-        layouts: Mapping[str, PlaneLayout],
-        dn: bool,
-        rows: Rows,
-        batch: Batch,
-        epoch: int,
-        seed: int,
-    ) -> Batch:
-        found = {n: self._light(n, rows, batch[n]) if dn else batch[n] for n in self.reads}
+    def _finished(self, asked: tuple[str, ...], dn: bool, rows: Rows, batch: Batch, epoch: int, seed: int) -> Batch:
         if len(rows):
+            found = {n: self._light(n, rows, batch[n]) if dn else batch[n] for n in self.reads}
             frames = self(rows, found, epoch, seed)
-            made = {n: words(f, layouts[n]) if dn else f.data for n, f in frames.items()}
-        else:  # of a rank without a share in the last step
-            kinds = {n: getattr(torch, layout.dtype) if dn else torch.float32 for n, layout in layouts.items()}
-            made = {n: batch[self.reads[0]].new_empty((0, *layouts[n].shape), dtype=kinds[n]) for n in kinds}
+            made = {n: words(f, self.layouts[n]) if dn else f.data for n, f in frames.items()}
+        else:  # a rank's share of a short last step
+            none = batch[self.reads[0]]
+            kinds = {n: getattr(torch, p.dtype) if dn else torch.float32 for n, p in self.layouts.items()}
+            made = {n: none.new_empty(0, *p.shape, dtype=kinds[n]) for n, p in self.layouts.items()}
         return {n: made[n] if n in made else batch[n] for n in asked}
 
     def _light(self, plane: str, rows: Rows, dn: Tensor) -> Tensor:
@@ -95,20 +110,25 @@ class Rendered:
     def refuse(self, stored: Sequence[str]) -> None:
         """Raises RecipeError where a stored plane, delivered beside these, was drawn otherwise."""
         for plane in stored:
-            for name in self.recipe.planes[plane].path if plane in self.recipe.planes else ():
-                if name in self.fresh:
-                    raise RecipeError(
-                        f"operator {name!r} is drawn anew for {self.planes[0]!r}, and as recorded in the stored plane "
-                        f"{plane!r}: ask for one of the two, or for recorded draws"
-                    )
+            path = self.recipe.planes[plane].path if plane in self.recipe.planes else ()
+            name = next((n for n in path if n in self.fresh), None)
+            if name is not None:
+                paths = {n: self.recipe.planes[n].path for n in self.planes}
+                anew = [n for n, p in paths.items() if name in p and p[: len(path)] != path]
+                raise RecipeError(
+                    f"operator {name!r} is drawn anew for {listed(anew or paths)}, and as recorded in the stored plane "
+                    f"{plane!r}: ask for what belongs to one of the two, or for recorded draws"
+                )
 
     def read(self, rows: Sequence[int] | NDArray[np.integer[Any]], epoch: int = 0) -> dict[str, Frame]:
         """The planes of some rows in any order, read from the store and rendered.
 
         Raises:
-            IndexError: if a row is outside the store, or absent.
+            IndexError: if a row is outside the store, or absent; or there is none.
         """
         index = self.store.checked(numbered(rows))
+        if not len(index):
+            raise IndexError(f"no row to render; {self.store.path} has {len(self.store)}")
         order = np.argsort(index, kind="stable")
         frames = self(index[order], {n: torch.from_numpy(self.store.read(n, index[order])) for n in self.reads}, epoch)
         back = np.argsort(order)
@@ -117,39 +137,47 @@ class Rendered:
     def __call__(
         self, rows: NDArray[np.int64], found: Mapping[str, Tensor], epoch: int = 0, seed: int | None = None
     ) -> dict[str, Frame]:
-        """The planes of some rows.
+        """The planes of some rows; the noise in them is told where it is known of all.
 
         Args:
-            rows: (b,) their numbers, ascending.
+            rows: (b,) their numbers, ascending; at least one.
             found: (b, c, h, w) float32 of each of ``reads``, 0 black and 1 white, on the device that renders.
             epoch: address of fresh draws.
             seed: of fresh draws, in place of its own.
         """
-        fresh = Key(self.seed if seed is None else seed).at("fresh", epoch)
+        address = Key(self.seed if seed is None else seed).at("fresh", epoch)
         done: dict[str, list[Frame]] = {}
         blocks = list(self._blocks(rows, next(iter(found.values())).device.type))
         with one_thread():
             for model, at in blocks:
                 part = {n: t[torch.from_numpy(at).to(t.device)] for n, t in found.items()}
-                block = Block(_Stored(self, rows[at], part, fresh, model), np.arange(len(at)))
+                block = Block(_Stored(self, rows[at], part, address, model), np.arange(len(at)))
                 for name in self.planes:
                     frame = block.plane(name)
                     camera = replace(frame.sensor, ladder=frame.sensor.ladder[:, :0])  # which differ in length
                     done.setdefault(name, []).append(replace(frame, sensor=camera))
         back = torch.from_numpy(np.argsort(np.concatenate([at for _, at in blocks])))
+        for frames in done.values():
+            if any(f.noise is None for f in frames):
+                frames[:] = [f.changed(noise=None) for f in frames]
         return {n: concatenated(frames, back.to(frames[0].data.device)) for n, frames in done.items()}
 
     def _blocks(self, rows: Rows, device: str) -> Iterator[tuple[str, Rows]]:
-        """The rows of one model of camera at a time, on a CPU as many as stay in its cache; by place among ``rows``."""
-        models = self._models[rows // self.store.layout.per_photo]
+        """Model of camera, and rows by place among ``rows``: of one model, whose noise is known of all or of none.
+
+        On a CPU as many at a time as stay in its cache.
+        """
+        model = self._model[rows // self.store.layout.per_photo]
+        shot = [self.store.columns[f"{root}.shot[0]"][rows] for root in self.held.roots]
+        kinds, which = np.unique(np.stack([model, *map(np.isnan, shot)]), axis=1, return_inverse=True)
         size = self.recipe.block if device == "cpu" else len(rows)
-        for model in np.unique(models).tolist():
-            at = np.flatnonzero(models == model)
+        for k, kind in enumerate(kinds[0].tolist()):
+            at = np.flatnonzero(which == k)
             for start in range(0, len(at), size):
-                yield model, at[start : start + size]
+                yield str(self._models[kind]), at[start : start + size]
 
     def keys(self, rows: Rows, fresh: Key | None) -> tuple[Key, Key]:
-        """Addresses of some rows, those of their photos and their own; of an epoch's fresh draws, or recorded."""
+        """Addresses of some rows, those of their photos and their own: recorded, or below that of an epoch."""
         photo, patch = np.divmod(rows, self.store.layout.per_photo)
         if fresh is None:
             photos = Key(np.array([self._word(p) for p in photo.tolist()], np.uint64))

@@ -20,6 +20,7 @@ from degrade.photos import fingerprint, path_of, read_source
 from degrade.recipe.render import Rendering
 from degrade.store.disk import StoreError
 from degrade.store.encode import encode
+from degrade.store.rendered import same_recipe
 
 if TYPE_CHECKING:
     from degrade.store.read import PatchStore
@@ -51,12 +52,7 @@ def replay(store: PatchStore, row: int, photos: str | os.PathLike[str]) -> Repla
         FileNotFoundError: if the photo is not there.
         StoreError: if recipe or camera mean something else today, or the photo is another one.
     """
-    recipe, layout = store.recipe, store.layout
-    if recipe.hash != store.attributes["recipe_hash"]:
-        raise StoreError(
-            f"{store.path} was built with other operator versions or another {recipe.source.camera or 'camera'}: "
-            "replay it with the degrade version that built it"
-        )
+    recipe, layout = same_recipe(store), store.layout
     stored = {name: store.read(name, row, dn=True) for name in store.planes}
     photo, patch = divmod(row, layout.per_photo)
     key = store.photos.keys[photo]
