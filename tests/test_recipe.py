@@ -168,7 +168,7 @@ def test_the_hash_is_for_ever() -> None:
     assert PAIRS.hash == HASH
 
 
-HASH = "edb4f5e0febf24720ec7a7a4c5a8c9e0"
+HASH = "f8e919a1fffcbd94d8c6458acef8d43b"
 
 
 def test_changed_is_checked() -> None:
