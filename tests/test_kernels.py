@@ -62,6 +62,16 @@ def test_sum_and_centroid(kernel: dict[str, Any], radius: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", [*SPATIAL, *IN_FOCUS, *LOBED], ids=named)
+def test_a_kernel_that_is_said_to_be_even_is(kernel: dict[str, Any]) -> None:
+    (drawn,) = blur(kernel).kernels
+    whole = drawn.transfer(drawn.values(SENSOR, FIELD).flatten(0, 1), 45)
+    mirrored = torch.cat((whole[:, :1], whole[:, 1:].flip(1)), dim=1)
+    even = not whole.is_complex() and torch.allclose(whole, mirrored, atol=1e-12)
+    assert even or not drawn.even
+    assert drawn.even == (drawn.psf in {"gaussian", "disc", "annular", "airy", "olpf", "pixel_aperture"})
+
+
+@pytest.mark.parametrize("kernel", [*SPATIAL, *IN_FOCUS, *LOBED], ids=named)
 def test_a_constant_stays(kernel: dict[str, Any]) -> None:
     grey = Frame(torch.full((1, 3, 20 + 2 * RADIUS, 17 + 2 * RADIUS), 0.37), Space.LINEAR, SENSOR, field=FIELD)
     assert (blur(kernel).apply(grey).trim(RADIUS).data - 0.37).abs().max() < 1e-6

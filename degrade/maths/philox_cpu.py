@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from degrade.maths.compiled import compiled
 
 _M0, _M1 = u64(0xD2511F53), u64(0xCD9E8D57)
-_W0, _W1 = u32(0x9E3779B9), u32(0xBB67AE85)
+_W0, _W1 = u64(0x9E3779B9), u64(0xBB67AE85)
 _LOW, _HALF = u64(0xFFFFFFFF), u64(32)
 _ROOT = i32(0x3F3504F3)  #: bits of sqrt(1/2): mantissas are taken from there up to sqrt(2)
 _SPAN = 512  #: blocks of four numbers worked on at a time, so that scratch stays in the first cache
@@ -32,12 +32,13 @@ KEPT = 2**22  #: numbers of a field, at most, that are kept until the next is ma
 def _words(k0: Any, k1: Any, x: Any, y: Any, c: Any, stream: Any, w: Any) -> None:
     """Philox-4x32-10 of the counters (x, y, c, stream) into the four lines of w."""
     for j in range(len(x)):
-        a0, a1, a2, a3, q0, q1 = u32(x[j]), u32(y[j]), u32(c), u32(stream), k0, k1
+        # words stay in 64 bits, of which the lower half counts: the processor's vectors multiply just that
+        a0, a1, a2, a3, q0, q1 = u64(u32(x[j])), u64(u32(y[j])), u64(u32(c)), u64(u32(stream)), u64(k0), u64(k1)
         for _ in range(10):
-            p0, p1 = _M0 * u64(a0), _M1 * u64(a2)
-            a0, a1, a2, a3 = u32(u32(p1 >> _HALF) ^ a1 ^ q0), u32(p1), u32(u32(p0 >> _HALF) ^ a3 ^ q1), u32(p0)
-            q0, q1 = u32(q0 + _W0), u32(q1 + _W1)
-        w[0, j], w[1, j], w[2, j], w[3, j] = a0, a1, a2, a3
+            p0, p1 = _M0 * (a0 & _LOW), _M1 * (a2 & _LOW)
+            a0, a1, a2, a3 = (p1 >> _HALF) ^ a1 ^ q0, p1, (p0 >> _HALF) ^ a3 ^ q1, p0
+            q0, q1 = q0 + _W0, q1 + _W1
+        w[0, j], w[1, j], w[2, j], w[3, j] = u32(a0), u32(a1), u32(a2), u32(a3)
 
 
 @compiled

@@ -11,7 +11,6 @@ Sources: Goodman, Introduction to Fourier Optics, 3rd ed., 4.4.2 and 6.3.2; Born
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -108,7 +107,7 @@ def kernel_from_transfer(transfer: Tensor, radius: int) -> tuple[Tensor, Tensor]
     """The kernel on the pixel grid, cut to ``radius`` and normalised to sum 1.
 
     Args:
-        transfer: (..., n, n // 2 + 1) with 1 at frequency 0, n at least 2 radius + 1; one of `quarters` is quicker.
+        transfer: (..., n, n // 2 + 1) with 1 at frequency 0, n at least 2 radius + 1; its `quarter` is quicker.
         radius: kernel radius [pixels]; the side is 2 radius + 1.
 
     Returns:
@@ -148,14 +147,13 @@ def _within(transfer: Tensor, radius: int) -> Tensor:
     return torch.cat((right[..., 1:].flip(-1), right), dim=-1)
 
 
-def quarters(transfers: Sequence[Tensor]) -> list[Tensor]:
-    """Transfers of one odd size, (..., n, n // 2 + 1), cut to a quarter each if all are even along both axes."""
-    half = transfers[0].shape[-1]
-    even = all(
-        not t.is_complex() and t.shape[-2] == 2 * half - 1 and torch.equal(t[..., 1:half, :], t[..., half:, :].flip(-2))
-        for t in transfers
-    )
-    return [t[..., :half, :] for t in transfers] if even else list(transfers)
+def quarter(transfer: Tensor) -> Tensor:
+    """All there is to a transfer (..., n, n // 2 + 1), n odd, that is even along both axes: frequencies from 0 up.
+
+    >>> quarter(airy_transfer(torch.tensor(0.5), 9)).shape
+    torch.Size([5, 5])
+    """
+    return transfer[..., : transfer.shape[-1], :]
 
 
 def windowed(kernel: Tensor, lost: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,7 @@ class Kernel(Model):
 
     lengths: ClassVar[int] = 1  #: how many of its first numbers are lengths in pixels of the simulated sensor
     diffracts: ClassVar[bool] = False  #: a pupil's, so that no photosite can get less light than none
+    even: ClassVar[bool] = False  #: the same in both mirrors, whatever its numbers: a quarter of its transfer tells all
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
         """The p numbers that shape it in each row and channel.
@@ -127,6 +128,8 @@ def place(field: Tensor, what: str) -> tuple[Tensor, Tensor]:
 class GaussianKernel(Kernel):
     """Gaussian, integrated over pixels."""
 
+    even: ClassVar[bool] = True
+
     psf: Literal["gaussian"] = "gaussian"
     sigma: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(
         description="standard deviation [pixels]"
@@ -142,6 +145,8 @@ class GaussianKernel(Kernel):
 class DiscKernel(Kernel):
     """Uniform disc (geometric defocus), each pixel holding its exact overlap."""
 
+    even: ClassVar[bool] = True
+
     psf: Literal["disc"] = "disc"
     radius: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(description="radius [pixels]")
 
@@ -154,6 +159,8 @@ class DiscKernel(Kernel):
 
 class AnnularKernel(Kernel):
     """Uniform ring (defocus of a mirror lens), each pixel holding its exact overlap."""
+
+    even: ClassVar[bool] = True
 
     psf: Literal["annular"] = "annular"
     radius: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(description="outer radius [pixels]")
@@ -171,6 +178,7 @@ class AiryKernel(Kernel):
 
     lengths: ClassVar[int] = 0
     diffracts: ClassVar[bool] = True
+    even: ClassVar[bool] = True
 
     psf: Literal["airy"] = "airy"
     f_number: Param[FNumber] = Field(description="working f-number")
@@ -295,6 +303,8 @@ class PupilKernel(Kernel):
 class ApertureKernel(Kernel):
     """The photosite's square aperture. A photo shrunk by area means holds one already: leave it out there."""
 
+    even: ClassVar[bool] = True
+
     psf: Literal["pixel_aperture"] = "pixel_aperture"
     fill: Param[Width] = Field(default=1.0, description="side of the photosite [pixels]")
 
@@ -307,6 +317,8 @@ class ApertureKernel(Kernel):
 
 class OlpfKernel(Kernel):
     """Optical low-pass filter: four dots. It cuts at Nyquist for a separation of one pixel."""
+
+    even: ClassVar[bool] = True
 
     psf: Literal["olpf"] = "olpf"
     separation: Param[Annotated[float, Field(ge=0, le=4)]] = Field(default=0.5, description="of the dots [pixels]")

@@ -167,7 +167,9 @@ class PsfBlur(Operator):
                 # one transfer for each set of a kernel's numbers, one product for each combination of sets
                 size, found = spread.grid_size(radius), [_distinct(v) for _, v in zip(kernels, each, strict=False)]
                 pairs = zip(kernels, found, strict=True)
-                transfers = spread.quarters([factor.transfer(unique, size) for factor, (unique, _) in pairs])
+                transfers = [factor.transfer(unique, size) for factor, (unique, _) in pairs]
+                if all(factor.even for factor in kernels):
+                    transfers = [spread.quarter(t) for t in transfers]
                 # whole pictures are taken, which an index in brackets would take number by number
                 taken = (t.index_select(0, i) for t, (_, i) in zip(transfers, found, strict=True))
                 product = reduce(torch.mul, taken)
