@@ -39,7 +39,7 @@ from degrade.store.write import PhotoFact, ShardWriter, create
 
 SIZE = (4000, 6000)
 BLACK, WHITE = 512, 16383
-FOLDER = 16  #: photos that workers share
+FOLDER = 48  #: photos that workers share
 
 
 def write_photo(path: Path, compressed: bool = False) -> None:
