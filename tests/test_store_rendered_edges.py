@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -159,6 +160,20 @@ def test_operators_of_another_version_do_not_render(
             store.loader(4, ("noise",), draws=draws)
     assert store.renders == ()
     assert len(store.read("subject", [0])) == 1
+
+
+def test_operators_that_had_fewer_fields_render_as_ever(folder: Path, tmp_path: Path) -> None:
+    store = built(folder, tmp_path / "s", ("subject",), ("planes:\n", SUBJECT))
+    expected = store.rendered(["noise"]).read([0, 5])["noise"].data
+    root = json.loads((tmp_path / "s" / "zarr.json").read_text())
+    recipe = json.loads(root["attributes"]["recipe"])
+    del recipe["operators"]["noise"]["pedestal"], recipe["operators"]["optics"]["border"]
+    root["attributes"] |= {"recipe": json.dumps(recipe), "recipe_hash": store.recipe.hash_of(recipe)}
+    (tmp_path / "s" / "zarr.json").write_text(json.dumps(root))
+    older = PatchStore(tmp_path / "s")
+    assert older.attributes["recipe_hash"] != older.recipe.hash
+    assert "noise" in older.renders
+    assert torch.equal(older.rendered(["noise"]).read([0, 5])["noise"].data, expected)
 
 
 def test_fresh_draws_of_nothing_are_refused(stores: tuple[PatchStore, PatchStore]) -> None:

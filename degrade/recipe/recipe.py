@@ -240,9 +240,13 @@ class Recipe(Model):
     @cached_property
     def hash(self) -> str:
         """BLAKE2b of all that decides the pixels: the recipe less ``train``, versions of operators, camera, lenses."""
+        return self.hash_of(self.model_dump(mode="json"))
+
+    def hash_of(self, written: Mapping[str, Any]) -> str:
+        """`hash` of this recipe as it was written down, maybe before its operators had all the fields of today."""
         names = {n for path in self.paths.planes.values() for n in path}
         content = {
-            **self.model_dump(mode="json", exclude={"train"}),
+            **{name: value for name, value in written.items() if name != "train"},
             "store": list(self.stored),
             "order": list(self.planes),  # a crop looks at the first plane
             "versions": {n: self.operators[n].version for n in sorted(names)},

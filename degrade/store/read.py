@@ -219,10 +219,11 @@ class PatchStore(Loadable):
 
         None if operators are not installed, or they or the camera give other pixels than when the store was built.
         """
+        from degrade.store.rendered import unchanged
+
         missing = [name for name in self.layout.named if name not in self.planes]
         try:
-            same = bool(missing) and self.recipe.hash == self.attributes["recipe_hash"]
-            return held.renderable(self.recipe, missing) if same else ()
+            return held.renderable(self.recipe, missing) if missing and unchanged(self) else ()
         except RecipeError:
             return ()
 

@@ -9,6 +9,7 @@ sample.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -41,13 +42,18 @@ if TYPE_CHECKING:
 Draws = Literal["recorded", "fresh"]
 
 
+def unchanged(store: PatchStore) -> bool:
+    """Whether the operators and the camera of a store's recipe are today what they were when it was built."""
+    return store.recipe.hash_of(json.loads(store.attributes["recipe"])) == store.attributes["recipe_hash"]
+
+
 def same_recipe(store: PatchStore) -> Recipe:
     """The recipe of a store, for what needs it to give the pixels that it gave when the store was built.
 
     Raises:
         StoreError: if it does not.
     """
-    if store.recipe.hash != store.attributes["recipe_hash"]:
+    if not unchanged(store):
         raise StoreError(
             f"{store.path} was built with other operator versions or another {store.recipe.source.camera or 'camera'}: "
             "replay and render it with the degrade version that built it, or build it again"
