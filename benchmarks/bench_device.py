@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from bench_rendered import DRAWS, stores
 from torch import Tensor, nn
 
-from degrade import PatchStore, Recipe, build
-from degrade.demo import make_photo
 from degrade.maths.sensor import noisy
 from degrade.store.loader import Loader
 
@@ -86,20 +85,6 @@ def trained(device: torch.device, steps: int) -> Callable[[Iterator[Batch]], Non
     return run
 
 
-def stores(home: Path, rows: int) -> dict[str, Path]:
-    """The pair stored, and the subject that it can be rendered from."""
-    make_photo("rocket", home / "photos" / "rocket.dng")
-    shipped = Recipe.load("residual-maps")
-    subject = {"path": ["expose", "patches"], "dtype": "float32", "margin": "keep"}
-    recipe = shipped.changed(
-        operators={**shipped.operators, "patches": shipped.crop.model_copy(update={"per_photo": rows})},
-        planes={"subject": subject, **shipped.planes},
-    )
-    for name, kept in (("stored", PAIR), ("rendered", ("subject",))):
-        build(recipe.changed(store=kept), home / "photos", home / name, workers=1)
-    return {name: home / name for name in ("stored", "rendered")}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -114,11 +99,8 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {"bandwidth [GB/s]": bandwidth(device, 2**28 if real else 2**23)}
     train = trained(device, steps)
     with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        (home / "photos").mkdir()
-        for kind, path in stores(home, 1024 if real else 64).items():
-            draws = "fresh" if kind == "rendered" else "recorded"
-            loader = PatchStore(path).loader(size, PAIR, device=device, threads=args.threads, draws=draws)
+        for kind, store in stores(Path(name), 1024 if real else 64, PAIR).items():
+            loader = store.loader(size, PAIR, device=device, threads=args.threads, draws=DRAWS[kind])
             rate = len(loader) * size / seconds(device, lambda loader=loader: list(loader), rounds=3)
             one, batches = next(iter(loader)), endless(loader)
             alone = seconds(device, lambda one=one: train(itertools.repeat(one)), rounds=3)

@@ -19,8 +19,10 @@ import torch
 from degrade import PatchStore, Recipe, build
 from degrade.demo import make_photo
 from degrade.store.loader import Loader
+from degrade.store.rendered import Draws
 
 PLANES = ("clean", "blur", "noise", "noise_blur")
+DRAWS: dict[str, Draws] = {"stored": "recorded", "rendered": "fresh"}
 
 
 def seconds(loader: Loader) -> float:
@@ -33,6 +35,21 @@ def seconds(loader: Loader) -> float:
     return time.perf_counter() - start
 
 
+def stores(folder: Path, rows: int, planes: tuple[str, ...]) -> dict[str, PatchStore]:
+    """Planes of residual-maps stored, and the subject that they can be rendered from, of one made-up photo."""
+    (folder / "photos").mkdir()
+    make_photo("rocket", folder / "photos" / "rocket.dng")
+    shipped = Recipe.load("residual-maps")
+    subject = {"path": ["expose", "patches"], "dtype": "float32", "margin": "keep"}
+    recipe = shipped.changed(
+        operators={**shipped.operators, "patches": shipped.crop.model_copy(update={"per_photo": rows})},
+        planes={"subject": subject, **shipped.planes},
+    )
+    for name, kept in (("stored", planes), ("rendered", ("subject",))):
+        build(recipe.changed(store=kept), folder / "photos", folder / name, workers=1)
+    return {name: PatchStore(folder / name) for name in ("stored", "rendered")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=512)
@@ -42,23 +59,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    pairs = Recipe.load("residual-maps")
-    crop = pairs.crop.model_copy(update={"per_photo": args.rows})
-    subject = {"path": ["expose", "patches"], "dtype": "float32", "margin": "keep"}
-    pairs = pairs.changed(
-        operators={**pairs.operators, "patches": crop}, planes={"subject": subject, **pairs.planes}, store=PLANES
-    )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "photos").mkdir()
-        make_photo("rocket", folder / "photos" / "rocket.dng")
         loaders: dict[str, Loader] = {}
-        for name, store, draws in (("stored", PLANES, "recorded"), ("rendered", ("subject",), "fresh")):
-            build(pairs.changed(store=store), folder / "photos", folder / name, workers=1)
-            opened = PatchStore(folder / name)
-            size = sum(p.row_bytes for p in opened.planes.values()) / 1024
-            print(f"{name}: {len(opened)} rows of {size:.0f} KiB")
-            loaders[name] = opened.loader(64, PLANES, device=args.device, threads=args.threads, draws=draws)
+        for name, store in stores(folder, args.rows, PLANES).items():
+            size = sum(p.row_bytes for p in store.planes.values()) / 1024
+            print(f"{name}: {len(store)} rows of {size:.0f} KiB")
+            loaders[name] = store.loader(64, PLANES, device=args.device, threads=args.threads, draws=DRAWS[name])
         times: dict[str, list[float]] = {name: [] for name in loaders}
         for k in range(args.rounds + 1):
             for name, loader in loaders.items():

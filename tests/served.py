@@ -69,9 +69,9 @@ class Ranges(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Generator[tuple[str, list[str]]]:
-    """Address of a server over a folder, and the paths that it was asked for."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, folder=folder)) as server:
+def running(handler: Any) -> Generator[tuple[str, list[str]]]:
+    """Address of a server that answers by ``handler``, and the paths that it was asked for."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads, server.block_on_close = True, False
         server.asked, server.gone = [], False
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -82,6 +82,13 @@ def served(folder: Path) -> Generator[tuple[str, list[str]]]:
             server.gone = True  # for connections that are kept open, too
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def served(folder: Path) -> Generator[tuple[str, list[str]]]:
+    """Address of a server over a folder, and the paths that it was asked for."""
+    with running(partial(Ranges, folder=folder)) as (address, asked):
+        yield address, asked
 
 
 @contextmanager
@@ -98,14 +105,8 @@ def rangeless(folder: Path) -> Generator[str]:
             except OSError:  # whoever asked has heard enough
                 self.close_connection = True
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=os.fspath(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(partial(Quiet, directory=os.fspath(folder))) as (address, _):
+        yield address
 
 
 @contextmanager
@@ -116,15 +117,8 @@ def refusing(status: int) -> Generator[str]:
         def do_GET(self) -> None:
             self._send(status, b"")
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Refusing, folder=Path())) as server:
-        server.daemon_threads, server.block_on_close = True, False
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(partial(Refusing, folder=Path())) as (address, _):
+        yield address
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from degrade.builder.progress import Progress, quiet
 from degrade.builder.shard import Outcome, Task, build_shard
 from degrade.photos import Photo
 from degrade.recipe.recipe import Recipe
-from degrade.store.batch import present
+from degrade.store.batch import named_device
 from degrade.store.disk import StoreError, locked, sweep
 from degrade.store.finalise import finalise
 from degrade.store.read import PatchStore
@@ -103,7 +103,7 @@ def build(
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     if client is None and scheduler is None:
-        present(device)
+        named_device(device)
     plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
     target = Path(store).resolve()
     refuse_other(plan_, target)
@@ -196,9 +196,9 @@ def _client(count: int, scheduler: str | None, client: Client | None) -> Generat
                 )
         except RuntimeError:
             raise StoreError(f"the local workers did not start: in a script, {_GUARD}, or use workers=1") from None
-        client = stack.enter_context(Client(cluster, set_as_default=False))
+        connected = stack.enter_context(Client(cluster, set_as_default=False))
         try:
-            yield client
+            yield connected
         finally:
             with _deaf_to_ctrl_c():  # impatience would leave workers behind, and Dask's complaints
                 stack.close()

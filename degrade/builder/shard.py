@@ -20,7 +20,7 @@ from degrade.photos import Photo, fingerprint, path_of, read_source
 from degrade.recipe.errors import PhotoError
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
-from degrade.store.batch import present
+from degrade.store.batch import named_device
 from degrade.store.camera import camera_of
 from degrade.store.encode import encode
 from degrade.store.layout import Layout
@@ -75,7 +75,7 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
         ValueError: if the device is not here.
         StoreError: if the disk is full.
     """
-    device = present(task.device)
+    device = named_device(task.device)
     if not Path(task.folder).is_dir():
         raise FileNotFoundError(
             f"the worker cannot see the photos in {task.folder}: use a folder that every worker shares"

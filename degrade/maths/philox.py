@@ -105,15 +105,15 @@ def normal_field(seed: Tensor, channels: int, start: tuple[int, int], size: tupl
 def _field(
     kind: str, seed: Tensor, channels: int, start: tuple[int, int], size: tuple[int, int], stream: int
 ) -> Tensor:
+    if fusible(seed):
+        from degrade.maths import philox_gpu
+
+        return philox_gpu.field(kind, seed, channels, start, size, stream)
     x, y, skip = _covering(start, size, seed.device)
     if seed.device.type == "cpu":
         from degrade.maths import philox_cpu
 
         numbers = torch.from_numpy(philox_cpu.field(kind, seed.numpy(), channels, x.numpy(), y.numpy(), stream))
-    elif fusible(seed):
-        from degrade.maths import philox_gpu
-
-        return philox_gpu.field(kind, seed, channels, start, size, stream)
     else:
         numbers = tensor_field(kind, seed, channels, x, y, stream)
     return numbers[..., skip : skip + size[1]].contiguous()

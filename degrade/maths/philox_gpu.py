@@ -15,21 +15,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-kernel: Any = triton.jit
+jit: Any = triton.jit
 SPAN = 256  #: counters a program; with 8 samples a thread, loads and stores are whole lines of memory
 
 
-@kernel
+@jit
 def _unit(word):
     return ((word >> 9).to(tl.float32) + 0.5) * 1.1920928955078125e-07  # 2^-23
 
 
-@kernel
+@jit
 def _radius(word):
     return tl.sqrt_rn(-2.0 * tl.log((word.to(tl.float32) + 0.5) * 2.3283064365386963e-10))  # 2^-32
 
 
-@kernel
+@jit
 def _circle(word):
     """Cosine and sine of the angle whose turns are the upper 24 bits of a word."""
     quarters = ((word >> 8).to(tl.float32) + 0.5) * 2.384185791015625e-07  # 2^-22
@@ -41,7 +41,7 @@ def _circle(word):
     return sign * (cosine + odd * (-sine - cosine)), sign * (sine + odd * (cosine - sine))
 
 
-@kernel
+@jit
 def _numbers(seeds, plane, first, channels, left, top, blocks, stream, span, normal):
     """Numbers of ``span`` counters of a plane from ``first`` on: (4 span,)."""
     at = first + tl.arange(0, span)
@@ -58,7 +58,7 @@ def _numbers(seeds, plane, first, channels, left, top, blocks, stream, span, nor
     return tl.interleave(tl.interleave(a, c), tl.interleave(b, d))
 
 
-@kernel
+@jit
 def _places(plane, first, skip, height, width, blocks, span):
     """Where these numbers belong in (planes, h, w), and which of them lie within."""
     e = 4 * first + tl.arange(0, 4 * span)
@@ -66,7 +66,7 @@ def _places(plane, first, skip, height, width, blocks, span):
     return plane.to(tl.int64) * height * width + y * width + x, (y < height) & (x >= 0) & (x < width)
 
 
-@kernel
+@jit
 def _field(
     seeds, out, channels, left, top, skip, height, width,
     blocks, pieces, stream, normal: tl.constexpr, span: tl.constexpr,
@@ -77,7 +77,7 @@ def _field(
     tl.store(out + at, n, within)
 
 
-@kernel
+@jit
 def _noisy(
     x, signal, shot, read, seeds, out, channels, left, top, skip,
     height, width, blocks, pieces, span: tl.constexpr,

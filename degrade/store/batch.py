@@ -33,13 +33,13 @@ _SPARE: Final = 8  #: blocks kept for later
 Levels = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-def present(device: str | torch.device) -> torch.device:
+def named_device(device: str | torch.device) -> torch.device:
     """The device of that name, the CPU or an NVIDIA GPU.
 
     Raises:
         ValueError: if this machine has none.
 
-    >>> present("cpu")
+    >>> named_device("cpu")
     device(type='cpu')
     """
     gpus = torch.cuda.device_count()

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from degrade.recipe.errors import RecipeError
-from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over, present
+from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over, named_device
 from degrade.store.disk import StoreError
-from degrade.store.order import Order, Shuffle, numbered, whole
+from degrade.store.order import Order, Shuffle, row_numbers, whole_number
 from degrade.store.permute import Windows
 from degrade.store.shard import crc32c
 
@@ -66,14 +66,14 @@ class Loader:
             raise ValueError("a loader needs at least one plane")
         if (rank is None) != (ranks is None):
             raise ValueError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
-        self.store, self.rows, self.planes, self.device = store, rows, planes, present(device)
-        self.batch_size, self.seed = whole("batch_size", batch_size), whole("seed", seed)
-        self.threads = whole("threads", threads)
+        self.store, self.rows, self.planes, self.device = store, rows, planes, named_device(device)
+        self.batch_size, self.seed = whole_number("batch_size", batch_size), whole_number("seed", seed)
+        self.threads = whole_number("threads", threads)
         if self.threads < 0:
             raise ValueError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
         self.shuffle: Shuffle = shuffle
         self.drop_last, self.pad, self.dn, self.check, self.finish = drop_last, pad, dn, check, finish
-        self._rank = None if rank is None else (whole("rank", rank), whole("ranks", ranks))
+        self._rank = None if rank is None else (whole_number("rank", rank), whole_number("ranks", ranks))
         self.set_epoch(0)
         _ = self.order  # refuses what makes no order
 
@@ -95,7 +95,7 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """The next pass is this epoch from its first batch on; without, epochs count themselves."""
-        self.epoch = whole("epoch", epoch)  #: of the present or next pass
+        self.epoch = whole_number("epoch", epoch)  #: of the present or next pass
         self.delivered = 0  #: batches of it
         self._begun, self._pass = False, object()  # whether the pass that is counted gave a batch, and which it is
 
@@ -266,7 +266,7 @@ class Loadable:
             RecipeError: if a plane cannot be rendered from what is stored, or has nothing to draw anew; says why.
             ValueError: if the device is not here, or something else makes no sense.
         """
-        index = self.rows if rows is None else np.sort(self.checked(numbered(rows)))
+        index = self.rows if rows is None else np.sort(self.checked(row_numbers(rows)))
         asked = _names(self.planes if planes is None else planes)
         stored, finish = tuple(p for p in asked if p in self.planes), None
         if len(stored) < len(asked):
@@ -294,7 +294,7 @@ class Loadable:
         """A map-style data set of torch's, of stored planes, for a ``DataLoader`` of one's own, see `PatchDataset`."""
         from degrade.store.dataset import PatchDataset
 
-        index = self.rows if rows is None else self.checked(numbered(rows))
+        index = self.rows if rows is None else self.checked(row_numbers(rows))
         names = tuple(self.layout.plane(p).name for p in _names(self.planes if planes is None else planes))
         return PatchDataset(self, index, names, dn, check)
 

@@ -81,7 +81,7 @@ class Order:
         return (Windows if self.shuffle == "window" else Permutation)(len(self.rows), (self.seed, epoch))
 
 
-def whole(name: str, value: object) -> int:
+def whole_number(name: str, value: object) -> int:
     """A whole number, of Python's, NumPy's or torch's.
 
     Raises:
@@ -93,13 +93,13 @@ def whole(name: str, value: object) -> int:
         raise ValueError(f"{name} is a whole number, got {value!r}") from None
 
 
-def numbered(rows: Any) -> NDArray[np.int64]:
+def row_numbers(rows: Any) -> NDArray[np.int64]:
     """Numbers of rows ``(n,)``, an array of their own.
 
     Raises:
         ValueError: if they are none, but a mask.
 
-    >>> numbered(range(3))
+    >>> row_numbers(range(3))
     array([0, 1, 2])
     """
     found = np.asarray(rows)

@@ -25,7 +25,7 @@ from degrade.store.disk import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout, unknown
 from degrade.store.loader import Loadable
 from degrade.store.metadata import seal_holds
-from degrade.store.order import numbered
+from degrade.store.order import row_numbers
 from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, place
 from degrade.store.plain import Plain, plain
 from degrade.store.record import done_shards
@@ -150,7 +150,7 @@ class PatchStore(Loadable):
         """
         layout = self.layout.plane(plane)
         wanted = np.arange(self.layout.rows)[rows] if isinstance(rows, slice) else np.asarray(rows)
-        index = self.checked(numbered(np.atleast_1d(wanted)))
+        index = self.checked(row_numbers(np.atleast_1d(wanted)))
         order = np.argsort(index, kind="stable")
         found = np.empty((len(index), *layout.shape), layout.dtype)
         self.gather(plane, index[order], found)

@@ -31,7 +31,7 @@ from degrade.store.batch import Batch, Finish, sent
 from degrade.store.camera import sensors
 from degrade.store.disk import StoreError
 from degrade.store.encode import laid, words
-from degrade.store.order import numbered
+from degrade.store.order import row_numbers
 
 if TYPE_CHECKING:
     from degrade.recipe.group import Rows
@@ -132,7 +132,7 @@ class Rendered:
         Raises:
             IndexError: if a row is outside the store, or absent; or there is none.
         """
-        index = self.store.checked(numbered(rows))
+        index = self.store.checked(row_numbers(rows))
         if not len(index):
             raise IndexError(f"no row to render; {self.store.path} has {len(self.store)}")
         order = np.argsort(index, kind="stable")
