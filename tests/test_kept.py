@@ -1,0 +1,70 @@
+"""Stores that were built before: they open, render and replay, and are built again to the byte, see tests/kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from degrade import PatchStore, Recipe, build
+from degrade.store.verify import verify
+from tests.stores import files
+
+KEPT = Path(__file__).with_name("kept")
+HASHES = {"plain": "eacb11d1f3244f6f5478356562df5ae0", "blurred": "f90098cfe8adbe0d987de2bdf7a015b6"}
+DIGITAL = {"plain": "noise", "blurred": "noise_blur"}
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_it_opens_whole(name: str) -> None:
+    store = PatchStore(KEPT / name)
+    assert verify(KEPT / name) == []
+    assert len(store) == 2 * store.layout.per_photo
+    assert store.photos.quarantined == {"copy.dng": "same content as a.dng: delete one of the two"}
+    assert store.recipe.hash == store.attributes["recipe_hash"] == HASHES[name]
+    assert Recipe.load(str(KEPT / f"{name}.yaml")).hash == HASHES[name]
+
+
+def test_it_replays_to_the_bit_without_a_blur() -> None:
+    store = PatchStore(KEPT / "plain")
+    assert all(store.replay(row, KEPT / "photos").identical for row in store.rows.tolist())
+
+
+def test_it_replays_to_one_dn_with_a_blur() -> None:
+    store = PatchStore(KEPT / "blurred")
+    for row in store.rows.tolist():
+        again = store.replay(row, KEPT / "photos").planes
+        assert np.array_equal(again["subject"], store.read("subject", row, dn=True))
+        error = again["noise_blur"].astype(int) - store.read("noise_blur", row, dn=True)
+        assert abs(error).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "most"), [("plain", 0), ("blurred", 1)])
+def test_it_renders_what_it_does_not_hold(name: str, most: int) -> None:
+    store = PatchStore(KEPT / name)
+    planes = [*store.renders]
+    assert planes == {"plain": ["clean"], "blurred": ["blur", "noise"]}[name]
+    (batch,) = store.loader(len(store), planes=planes, shuffle=False, dn=True)
+    for i, row in enumerate(store.rows.tolist()):
+        photo, patch = divmod(row, store.layout.per_photo)
+        key = store.photos.keys[photo]
+        frames = store_frames(store.recipe, key, patch, planes)
+        for plane in planes:
+            assert abs(frames[plane].astype(int) - batch[plane][i].numpy()).max() <= most
+
+
+def store_frames(recipe: Recipe, key: str, patch: int, planes: list[str]) -> dict[str, np.ndarray]:
+    """Planes of one row, in DN, rendered from its photo."""
+    from degrade.photos import read_source
+    from degrade.store.encode import laid, words
+
+    frames = recipe.render(read_source(KEPT / "photos" / key, recipe.source), key, [patch], planes)
+    return {n: words(f, next(laid(recipe, n)))[0].numpy() for n, f in frames.items()}
+
+
+def test_it_is_built_again_to_the_byte(tmp_path: Path) -> None:
+    shutil.copytree(KEPT / "photos", tmp_path / "photos")
+    build(Recipe.load(str(KEPT / "plain.yaml")), tmp_path / "photos", tmp_path / "plain", workers=1)
+    assert files(tmp_path / "plain") == files(KEPT / "plain")
