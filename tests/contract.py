@@ -26,6 +26,7 @@ from degrade import Frame, Key, Operator, Patches, RecipeError, Space, Spec
 from degrade.operators import optics
 from degrade.recipe.compose import run
 from degrade.recipe.group import Group, subset
+from degrade.recipe.key import Keys
 from degrade.recipe.operator import Drawn, Split
 from degrade.recipe.prior import Prior, Seed
 from degrade.recipe.registry import load_operators
@@ -106,8 +107,7 @@ def stack(op: Operator, n: int, frame: Frame) -> Drawn:
 
 def _drawn(op: Operator, patches: Key, frame: Frame) -> Drawn:
     if op.per == "photo":
-        once = cast(Operator, op.draw(ADDRESS.at("it"), frame, own=False))
-        return once.draw(patches.at("it"), frame, own=True)
+        return op.draw(Keys(ADDRESS, patches).at("it"), frame)
     return op.draw(patches.at("it"), frame)
 
 

@@ -20,7 +20,7 @@ from degrade.maths.sensor import noisy
 from degrade.recipe import cameras
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.operator import Drawn, Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Seed, bounds
@@ -57,12 +57,12 @@ class CurveNoise(Operator):
     pedestal: bool = Field(default=True, description="raise black where read noise would reach below 0 DN")
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         if isinstance(self.iso, str) and frame is not None and bool(torch.isfinite(frame.sensor.iso).all()):
             # found here it is a field of the record, whatever another noise operator calls the row
             known = frame.sensor.iso.cpu().numpy()
-            return self.model_copy(update={"iso": known if len(known) > 1 else known[0].item()}).draw(key, frame, own)
-        return super().draw(key, frame, own)
+            return self.model_copy(update={"iso": known if len(known) > 1 else known[0].item()}).draw(key, frame)
+        return super().draw(key, frame)
 
     def suits(self, sensor: Sensor) -> None:
         steps = sensor.ladder[0, :, 0]

@@ -18,7 +18,7 @@ from degrade.maths import palette as few
 from degrade.maths import smooth as windows
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Space
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.operator import Drawn, Operator, column
 from degrade.recipe.param import Param
 from degrade.recipe.prior import Seed, bounds
@@ -155,8 +155,8 @@ class ReduceColours(Operator):
             )
         return spec
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
-        drawn = super().draw(key, frame, own)
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
+        drawn = super().draw(key, frame)
         return drawn if frame is None or key.many or not isinstance(drawn, ReduceColours) else drawn.looking(frame)
 
     def looking(self, frame: Frame) -> Self:

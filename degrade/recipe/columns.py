@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from degrade.recipe.compose import Maybe, OneOf, Shuffle
-from degrade.recipe.key import Key
+from degrade.recipe.key import Keys
 from degrade.recipe.operator import Operator
 from degrade.recipe.prior import Choice, Prior, plain
 
@@ -37,47 +37,47 @@ class Columns:
         if labels is not None:
             self.labels[name] = labels
 
-    def collect(self, name: str, op: Operator, key: Key, own: Key) -> None:
+    def collect(self, name: str, op: Operator, keys: Keys) -> None:
         """Adds all that ``op``, called ``name`` in the recipe, draws in n rows.
 
         Args:
             name: the operator's name in the recipe.
             op: the undrawn operator.
-            key: n addresses that it is drawn at; the photo's own, n times, where it is drawn once a photo.
-            own: n addresses that its seeds are drawn at.
+            keys: n addresses that its seeds are drawn at, and n that all else is; the photo's own, n times, where it
+                is drawn once a photo.
         """
-        self._walk(op, key.at(name), own.at(name), name, np.ones(len(key), bool))
+        self._walk(op, keys.at(name), name, np.ones(len(keys), bool))
 
-    def _walk(self, value: Any, key: Key, own: Key, name: str, where: NDArray[np.bool_]) -> None:
+    def _walk(self, value: Any, keys: Keys, name: str, where: NDArray[np.bool_]) -> None:
         if isinstance(value, Prior):
-            self._prior(value, key, own, name, where)
+            self._prior(value, keys, name, where)
         elif isinstance(value, OneOf) and value.pick is None:
-            pick = value.picks(key)
+            pick = value.picks(keys.shared)
             self.put(f"{name}.pick", pick, where, tuple(op.op for op in value.ops))
             for k, op in enumerate(value.ops):
-                self._walk(op, key.at("ops", k), own.at("ops", k), f"{name}.ops.{k}", where & (pick == k))
+                self._walk(op, keys.at("ops", k), f"{name}.ops.{k}", where & (pick == k))
         elif isinstance(value, Maybe) and value.taken is None:
-            taken = value.happens(key)
+            taken = value.happens(keys.shared)
             self.put(f"{name}.taken", taken, where, ("no", "yes"))
-            self._walk(value.do, key.at("do"), own.at("do"), f"{name}.do", where & taken)
+            self._walk(value.do, keys.at("do"), f"{name}.do", where & taken)
         elif isinstance(value, BaseModel):
             if isinstance(value, Shuffle) and value.order is None:
-                for i, step in enumerate(value.orders(key).T):
+                for i, step in enumerate(value.orders(keys.shared).T):
                     self.put(f"{name}.order.{i}", step, where)
             for n, v in value.__dict__.items():
-                self._walk(v, key.at(n), own.at(n), f"{name}.{n}", where)
+                self._walk(v, keys.at(n), f"{name}.{n}", where)
         elif isinstance(value, tuple):
             for i, v in enumerate(cast("tuple[Any, ...]", value)):
-                self._walk(v, key.at(i), own.at(i), f"{name}.{i}", where)
+                self._walk(v, keys.at(i), f"{name}.{i}", where)
 
-    def _prior(self, value: Prior, key: Key, own: Key, name: str, where: NDArray[np.bool_]) -> None:
+    def _prior(self, value: Prior, keys: Keys, name: str, where: NDArray[np.bool_]) -> None:
         if not isinstance(value, Choice) or value.numeric:
-            self.put(name, value.draw(own if value.own else key), where)
+            self.put(name, value.draw(keys.own if value.own else keys.shared), where)
             return
-        code = value.index(key)
+        code = value.index(keys.shared)
         self.put(name, code, where, _labels(value.values))
         for k, alternative in enumerate(value.values):
-            self._walk(alternative, key, own, name, where & (code == k))
+            self._walk(alternative, keys, name, where & (code == k))
 
 
 def _labels(values: tuple[Any, ...]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
 from degrade.recipe.group import Group, Rows
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.operator import Drawn, Operator, Split
 from degrade.recipe.registry import register
 from degrade.recipe.spec import Spec, joined, up
@@ -160,17 +160,15 @@ class Shuffle(Container):
     def needs(self, spec: Spec, after: int) -> int:
         return up(after + sum(op.needs(spec, 0) for op in self.steps), self.multiple(spec))
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
-        if self.order is not None or own is True:
-            return super().draw(key, frame, own)
-        order = self.orders(key)
-        if not key.many:
-            return cast(Drawn, put(super().draw(key, frame, own), ["order"], tuple(order.tolist())))
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
+        if self.order is not None:
+            return super().draw(key, frame)
+        order = self.orders(key.shared)
+        if not key.shared.many:
+            return cast(Operator, put(self, ["order"], tuple(order.tolist()))).draw(key, frame)
         kinds, which = np.unique(order, axis=0, return_inverse=True)
         parts = ((np.flatnonzero(which.reshape(-1) == k), kind) for k, kind in enumerate(kinds))
-        return Split(
-            tuple((r, put(self, ["order"], tuple(kind.tolist())).draw(key[r], frame, own)) for r, kind in parts)
-        )
+        return Split(tuple((r, put(self, ["order"], tuple(kind.tolist())).draw(key[r], frame)) for r, kind in parts))
 
     def orders(self, key: Key) -> Any:
         """The order drawn at one address, or (n, steps) orders."""
@@ -214,16 +212,14 @@ class OneOf(Container):
     def needs(self, spec: Spec, after: int) -> int:
         return up(max(op.needs(spec, after) for op in self.ops), self.multiple(spec))
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
-        if self.pick is None and own is not True:
-            pick = self.picks(key)
-            if key.many:
-                rows = [np.flatnonzero(pick == k) for k in range(len(self.ops))]
-                return Split(tuple((r, self._picked(k).draw(key[r], frame, own)) for k, r in enumerate(rows) if len(r)))
-            return self._picked(int(pick)).draw(key, frame, own)
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         if self.pick is None:
-            return self
-        chosen = self.ops[self.pick].draw(key.at("ops", self.pick), None, own)
+            pick = self.picks(key.shared)
+            if key.shared.many:
+                rows = [np.flatnonzero(pick == k) for k in range(len(self.ops))]
+                return Split(tuple((r, self._picked(k).draw(key[r], frame)) for k, r in enumerate(rows) if len(r)))
+            return self._picked(int(pick)).draw(key, frame)
+        chosen = self.ops[self.pick].draw(key.at("ops", self.pick), None)
         return cast(Drawn, put(self, ["ops", self.pick], chosen))
 
     def picks(self, key: Key) -> Any:
@@ -257,16 +253,16 @@ class Maybe(Container):
     def needs(self, spec: Spec, after: int) -> int:
         return self.do.needs(spec, after)
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
-        if self.taken is None and own is not True:
-            taken = self.happens(key)
-            if key.many:
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
+        if self.taken is None:
+            taken = self.happens(key.shared)
+            if key.shared.many:
                 rows = [(np.flatnonzero(taken == t), t) for t in (False, True)]
-                return Split(tuple((r, self._decided(t).draw(key[r], frame, own)) for r, t in rows if len(r)))
-            return self._decided(bool(taken)).draw(key, frame, own)
+                return Split(tuple((r, self._decided(t).draw(key[r], frame)) for r, t in rows if len(r)))
+            return self._decided(bool(taken)).draw(key, frame)
         if not self.taken:
             return self
-        return cast(Drawn, put(self, ["do"], self.do.draw(key.at("do"), None, own)))
+        return cast(Drawn, put(self, ["do"], self.do.draw(key.at("do"), None)))
 
     def happens(self, key: Key) -> Any:
         """Whether it is drawn to happen at one address, or at n."""

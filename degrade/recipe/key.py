@@ -87,6 +87,16 @@ class Key:
         """Whether this is n addresses rather than one."""
         return self.word.ndim > 0
 
+    @property
+    def shared(self) -> Key:
+        """Where all but seeds are drawn."""
+        return self
+
+    @property
+    def own(self) -> Key:
+        """Where seeds are drawn."""
+        return self
+
     def __len__(self) -> int:
         return len(self.word)
 
@@ -100,3 +110,26 @@ class Key:
     def unit(self) -> NDArray[np.float64]:
         """A number in [0, 1), in steps of 2^-53."""
         return np.asarray(self.bits() * 2.0**-53, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """The address of a photo and those of its patches: an operator that is drawn once a photo, seeds for each patch."""
+
+    shared: Key
+    own: Key
+
+    def at(self, *parts: Part) -> Keys:
+        """Both addresses below these."""
+        return Keys(self.shared.at(*parts), self.own.at(*parts))
+
+    @property
+    def many(self) -> bool:
+        """Whether there are n patches."""
+        return self.own.many
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def __getitem__(self, rows: Any) -> Keys:
+        return Keys(self.shared[rows] if self.shared.many else self.shared, self.own[rows])

@@ -23,7 +23,7 @@ from degrade.recipe import registry
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor, Space
 from degrade.recipe.group import Group, Rows, agreeing, among, merge, parts
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.param import Model
 from degrade.recipe.prior import Choice, Prior, plain
 from degrade.recipe.spec import Spec, up
@@ -122,15 +122,14 @@ class Operator(Model):
 
     # -- choosing -----------------------------------------------------------------------------------------------------
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         """The same operator with nothing left to choose: a record at one address, a stack at n.
 
         Args:
-            key: the address of this operator in one patch, or in n.
+            key: the address of this operator in one patch, or in n; `Keys` where it is drawn once a photo.
             frame: what enters it, for operators that must look at the picture.
-            own: draw only what each patch has for itself (True: seeds), or only all else (False); None draws both.
         """
-        return stack(self, key, own) if key.many else settle(self, key, own)
+        return stack(self, key) if key.many else settle(self, key)
 
     # -- applying -----------------------------------------------------------------------------------------------------
 
@@ -208,10 +207,6 @@ class Split:
 
     parts: tuple[tuple[Rows, Drawn], ...]
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Split:
-        """The same with nothing left to choose, at n addresses."""
-        return Split(tuple((rows, op.draw(key[rows], own=own)) for rows, op in self.parts))
-
     def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
         """Applies each part to its rows of the groups."""
         part, inner = np.full_like(places, -1), np.zeros_like(places)
@@ -255,39 +250,37 @@ def stacked(value: Any) -> bool:
     return any(isinstance(v, np.ndarray | Split) for _, v in leaves(value))
 
 
-def fill(value: Any, key: Key, own: bool | None = None) -> Any:
-    """``value`` with its priors drawn at ``key``; ``own`` restricts it to seeds (True) or to all others (False)."""
+def fill(value: Any, key: Key | Keys) -> Any:
+    """``value`` with its priors drawn at ``key``, seeds at each patch's own."""
     if isinstance(value, Prior):
-        if own is not None and value.own is not own:
-            return value
-        drawn = value.draw(key)
-        return fill(drawn, key, own) if isinstance(drawn, BaseModel | tuple) else drawn
+        drawn = value.draw(key.own if value.own else key.shared)
+        return fill(drawn, key) if isinstance(drawn, BaseModel | tuple) else drawn
     if isinstance(value, Operator):
-        return value.draw(key, own=own)
+        return value.draw(key)
     if isinstance(value, BaseModel):
-        return rebuilt(value, {n: fill(v, key.at(n), own) for n, v in value.__dict__.items()})
+        return rebuilt(value, {n: fill(v, key.at(n)) for n, v in value.__dict__.items()})
     if isinstance(value, tuple):
-        return tuple(fill(v, key.at(i), own) for i, v in enumerate(cast("tuple[Any, ...]", value)))
+        return tuple(fill(v, key.at(i)) for i, v in enumerate(cast("tuple[Any, ...]", value)))
     return value
 
 
-def settle(op: Operator, key: Key, own: bool | None = None) -> Operator:
+def settle(op: Operator, key: Key | Keys) -> Operator:
     """The validated record of ``op`` at one address."""
-    fields = {n: fill(v, key.at(n), own) for n, v in op.__dict__.items()}
+    fields = {n: fill(v, key.at(n)) for n, v in op.__dict__.items()}
     return type(op).model_validate(fields)
 
 
-def stack(op: Operator, keys: Key, own: bool | None = None) -> Drawn:
+def stack(op: Operator, keys: Key | Keys) -> Drawn:
     """The stacked operator at n addresses, split only where rows choose different structures."""
-    found = next(((p, v) for p, v in leaves(op) if isinstance(v, Choice) and not v.numeric and own is not True), None)
+    found = next(((p, v) for p, v in leaves(op) if isinstance(v, Choice) and not v.numeric), None)
     if found is None:
-        return rebuilt(op, {n: fill(v, keys.at(n), own) for n, v in op.__dict__.items()})
+        return rebuilt(op, {n: fill(v, keys.at(n)) for n, v in op.__dict__.items()})
     path, choice = found
-    pick = choice.index(keys.at(*path))
+    pick = choice.index(keys.shared.at(*path))
+    if not keys.shared.many:
+        return cast(Operator, put(op, path, choice.values[int(pick)])).draw(keys)
     parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
-    return Split(
-        tuple((r, cast(Operator, put(op, path, v)).take(r).draw(keys[r], own=own)) for r, v in parts if len(r))
-    )
+    return Split(tuple((r, cast(Operator, put(op, path, v)).take(r).draw(keys[r])) for r, v in parts if len(r)))
 
 
 def column(value: Any, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from degrade.recipe.errors import PhotoError, RecipeError
 from degrade.recipe.frame import Frame, Grid, Space
 from degrade.recipe.group import Rows
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.operator import Drawn, Operator
 from degrade.recipe.spec import Spec
 
@@ -79,7 +79,7 @@ class Patches(Operator):
         """First row and column of n rectangles, from those that lie inside; ABSENT where there is none."""
         raise NotImplementedError
 
-    def draw(self, key: Key, frame: Frame | None = None, own: bool | None = None) -> Drawn:
+    def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         if self.top is not None:
             return self
         if frame is None:
@@ -94,7 +94,8 @@ class Patches(Operator):
                 f"the photo has {frame.size[0]} x {frame.size[1]} pixels here; patches of {self.side} with a margin of "
                 f"{edge} need {need} x {need}: use a smaller size, margin or shrink"
             )
-        top, left = self.places(key if key.many else Key(key.word[None]), tops, lefts, frame)
+        own = key.own
+        top, left = self.places(own if own.many else Key(own.word[None]), tops, lefts, frame)
         return self.model_copy(
             update={"top": top, "left": left} if key.many else {"top": int(top[0]), "left": int(left[0])}
         )

@@ -29,7 +29,7 @@ from degrade.recipe import cameras, held, lens, maps
 from degrade.recipe.columns import Columns
 from degrade.recipe.errors import RecipeError, find, nearest
 from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.maps import Aux
 from degrade.recipe.operator import Operator
 from degrade.recipe.param import Model
@@ -219,7 +219,8 @@ class Recipe(Model):
         columns = Columns()
         for name in dict.fromkeys(n for path in self.paths.planes.values() for n in path):
             op, behind = self.operators[name], name in self.paths.behind
-            columns.collect(name, op, patches if behind and op.per == "patch" else once, patches if behind else once)
+            own = patches if behind else once
+            columns.collect(name, op, Keys(once if op.per == "photo" else own, own))
         return columns
 
     def notes(self) -> tuple[str, ...]:
@@ -283,7 +284,8 @@ class Recipe(Model):
         place = None if field is None else torch.tensor([field])
         for step in self.paths.behind:
             op = self.operators[step]
-            drawn = op.draw(photo.at(step) if op.per == "photo" else photo.at(patch, step))
+            keys = Keys(photo, photo.at(patch)).at(step)
+            drawn = op.draw(keys if op.per == "photo" else keys.own)
             found = drawn.kernel(sensor, place) if isinstance(drawn, Operator) else None
             if found is not None:
                 return found[0].numpy()

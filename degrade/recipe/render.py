@@ -7,7 +7,7 @@ because it is always rendered in its own block, on one thread, from its own addr
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
@@ -22,7 +22,7 @@ from degrade.recipe.compose import run
 from degrade.recipe.errors import PhotoError, RecipeError, find
 from degrade.recipe.frame import Frame, Sensor
 from degrade.recipe.group import Group, Rows, merge, subset
-from degrade.recipe.key import Key
+from degrade.recipe.key import Key, Keys
 from degrade.recipe.operator import Drawn, Operator
 from degrade.recipe.patches import ABSENT, Patches
 
@@ -40,6 +40,25 @@ def one_thread() -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def drawn_behind(
+    recipe: Recipe, keys: Callable[[str], Keys], camera: Sensor, frame: Frame | None = None
+) -> tuple[dict[str, Drawn], Sensor]:
+    """The operators behind the crop, drawn for some rows, and the camera that they leave.
+
+    Args:
+        recipe: the recipe.
+        keys: addresses of the rows and of their photos, for the operator of a name.
+        camera: of each row, as it was cut.
+        frame: what operators see of the picture when they are drawn.
+    """
+    ops: dict[str, Drawn] = {}
+    for name in recipe.paths.behind:
+        op, at = recipe.operators[name], keys(name).at(name)
+        ops[name] = op.draw(at if op.per == "photo" else at.own, frame)
+        camera = ops[name].camera(camera)
+    return ops, camera
 
 
 class Rendering:
@@ -63,16 +82,14 @@ class Rendering:
             crop = recipe.crop.model_copy(update={"border": recipe.paths.border})
             entering = self.photo_stage(recipe.paths.before(crop.on or next(iter(recipe.planes))))
             patches = self.key.at(np.arange(crop.per_photo))
-            drawn = cast(Patches, crop.draw(patches.at(recipe.paths.crop_name), entering))
-            self.rows: Rows = np.flatnonzero(np.asarray(drawn.top) != ABSENT)
-            self.crop = drawn.take(self.rows)
+            placed = cast(Patches, crop.draw(patches.at(recipe.paths.crop_name), entering))
+            self.rows: Rows = np.flatnonzero(np.asarray(placed.top) != ABSENT)
+            self.crop = placed.take(self.rows)
             self.keys = patches[self.rows]
-            self.ops = {n: self._drawn(n, entering) for n in recipe.paths.behind}
             n = len(self.rows)
             self.entered: Sensor = entering.sensor
-            self.sensor: Sensor = self.entered.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
-            for op in self.ops.values():
-                self.sensor = op.camera(self.sensor)
+            camera = self.entered.map(lambda t: t.expand(n, *t.shape[1:]).contiguous())
+            self.ops, self.sensor = drawn_behind(recipe, lambda _: Keys(self.key, self.keys), camera, entering)
         self.notes: dict[str, Values] = {name: np.full(n, np.nan) for name in recipe.notes()}
 
     # -- once a photo -------------------------------------------------------------------------------------------------
@@ -84,13 +101,6 @@ class Rendering:
             op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1]), before))
             self._stages[path] = op.apply(before)
         return self._stages[path]
-
-    def _drawn(self, name: str, photo: Frame) -> Drawn:
-        op = self.recipe.operators[name]
-        if op.per == "photo":
-            op = cast(Operator, op.draw(self.key.at(name), photo, own=False))
-            return op.draw(self.keys.at(name), photo, own=True)
-        return op.draw(self.keys.at(name), photo)
 
     def columns(self) -> Columns:
         """The draws of the present rows, with where they lie and what was noted."""

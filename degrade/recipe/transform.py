@@ -23,8 +23,8 @@ from degrade.recipe.compose import run
 from degrade.recipe.errors import PhotoError, RecipeError, find
 from degrade.recipe.frame import Frame, Grid, Sensor
 from degrade.recipe.group import Group, Rows, merge
-from degrade.recipe.key import Key
-from degrade.recipe.render import Block, anywhere, one_thread
+from degrade.recipe.key import Key, Keys
+from degrade.recipe.render import Block, anywhere, drawn_behind, one_thread
 
 if TYPE_CHECKING:
     from degrade.recipe.paths import Path, Paths
@@ -126,12 +126,10 @@ class _Batch:
                 noise=None if frame.noise is None else rows(frame.noise),
             )
         }
-        self.ops = {n: recipe.operators[n].draw(keys.at(n)) for n in recipe.paths.behind}
         # cameras are a few numbers a row, and are changed on the CPU
-        self.sensor = self._stage(recipe.paths.before(next(iter(recipe.planes)))).sensor.map(Tensor.cpu)
-        for op in self.ops.values():
-            self.sensor = op.camera(self.sensor)
-        self.sensor = self.sensor.map(rows)
+        camera = self._stage(recipe.paths.before(next(iter(recipe.planes)))).sensor.map(Tensor.cpu)
+        self.ops, camera = drawn_behind(recipe, lambda _: Keys(keys, keys), camera)  # each is a photo of its own
+        self.sensor = camera.map(rows)
 
     def _stage(self, path: Path) -> Frame:
         """The pictures after these operators before the crop; each is run once."""

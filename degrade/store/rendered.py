@@ -24,9 +24,8 @@ from degrade.recipe import held
 from degrade.recipe.errors import RecipeError
 from degrade.recipe.frame import Frame, Sensor
 from degrade.recipe.held import Held, listed
-from degrade.recipe.key import Key
-from degrade.recipe.operator import Drawn
-from degrade.recipe.render import Block, concatenated, one_thread
+from degrade.recipe.key import Key, Keys
+from degrade.recipe.render import Block, concatenated, drawn_behind, one_thread
 from degrade.store.batch import Batch, Finish, sent
 from degrade.store.camera import sensors
 from degrade.store.disk import StoreError
@@ -182,14 +181,14 @@ class Rendered:
             for start in range(0, len(at), size):
                 yield str(self._models[kind]), at[start : start + size]
 
-    def keys(self, rows: Rows, fresh: Key | None) -> tuple[Key, Key]:
-        """Addresses of some rows, those of their photos and their own: recorded, or below that of an epoch."""
+    def keys(self, rows: Rows, fresh: Key | None = None) -> Keys:
+        """Addresses of some rows and of their photos: recorded, or below that of an epoch."""
         photo, patch = np.divmod(rows, self.store.layout.per_photo)
         if fresh is None:
             photos = Key(np.array([self._word(p) for p in photo.tolist()], np.uint64))
         else:
             photos = Key(np.array([fresh.at(self.store.photos.keys[p]).word for p in photo.tolist()], np.uint64))
-        return photos, photos.at(patch)
+        return Keys(photos, photos.at(patch))
 
 
 class _Stored:
@@ -201,23 +200,15 @@ class _Stored:
         self.paths: Paths = rendered.held.paths
         ladder = recipe.sensor(Sensor.make(), model).ladder
         entered = sensors(store.photos.camera[rows // store.layout.per_photo], ladder)
-        keys = {
-            own: rendered.keys(rows, fresh if own else None) for own in ((True, False) if rendered.fresh else (False,))
-        }
+        recorded, anew = rendered.keys(rows), rendered.keys(rows, fresh) if rendered.fresh else None
         # what operators see of the picture when they are drawn is its camera
         seen = Frame(torch.empty(len(rows), 1, 0, 0), recipe.source.space, entered)
-        self.ops: dict[str, Drawn] = {n: self._drawn(n, *keys[n in rendered.fresh], seen) for n in recipe.paths.behind}
-        for op in self.ops.values():
-            entered = op.camera(entered)
+        self.ops, camera = drawn_behind(
+            recipe, lambda name: anew if anew and name in rendered.fresh else recorded, entered, seen
+        )
         device = next(iter(found.values())).device
-        self.sensor = entered.map(lambda t: t.to(device))
+        self.sensor = camera.map(lambda t: t.to(device))
         self.field = torch.from_numpy(np.stack([store.columns[n][rows] for n in ("field_y", "field_x")], 1)).to(device)
-
-    def _drawn(self, name: str, photos: Key, patches: Key, seen: Frame) -> Drawn:
-        op = self.of.recipe.operators[name]
-        if op.per == "photo":
-            return op.draw(photos.at(name), seen, own=False).draw(patches.at(name), seen, own=True)
-        return op.draw(patches.at(name), seen)
 
     def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
         """The rows as they are stored, if this beginning of a path is."""
