@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from degrade.cli.app import app, chosen, console, say, stoppable
+from degrade.recipe.disk import whole
 
 StorePath = Annotated[
     str, typer.Argument(help="The store: a .zarr folder, or its address, https:// s3:// gs://", show_default=False)
@@ -179,7 +180,8 @@ def schema(out: Annotated[Path | None, typer.Option(help="A file; the terminal b
     if out is None:
         typer.echo(text)
     else:
-        out.write_text(text + "\n", "utf-8")
+        with whole(out) as temporary:
+            temporary.write_text(text + "\n", "utf-8")
 
 
 @app.command()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from degrade.look.paper import save
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:
@@ -29,7 +31,5 @@ class Shown:
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write it; the suffix names the format."""
-        out = Path(path)
-        self.image.save(out)
-        return out
+        """Writes it as `paper.save` does: whole or not at all, in the format of its name."""
+        return save(self.image, path)

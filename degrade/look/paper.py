@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from degrade.recipe.folders import whole
+from degrade.recipe.disk import whole
 
 PAPER = (27, 27, 29)  #: background; neutral, so that it does not tint what lies on it
 RULE = (52, 52, 55)  #: lines between rows

@@ -23,6 +23,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from degrade.maths.twin import twin
+
 #: Row and column of red in the first 2 x 2 photosites, by the name of the pattern read in rows.
 PHASES: Final[dict[str, tuple[int, int]]] = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
 #: Row and column of R G1 G2 B in the RGGB pattern.
@@ -85,10 +87,11 @@ def mosaic(linear: Tensor) -> Tensor:
     h, w = linear.shape[-2:]
     if h % 2 or w % 2:
         raise ValueError(f"a mosaic needs an even height and width, got {h} x {w}: crop to even sizes")
-    if linear.ndim == 4 and linear.device.type == "cpu" and linear.dtype == torch.float32 and not linear.requires_grad:
-        from degrade.maths import bayer_cpu
+    return _sampled(linear)
 
-        return torch.from_numpy(bayer_cpu.mosaic(linear.numpy()))
+
+@twin("bayer_cpu")
+def _sampled(linear: Tensor) -> Tensor:
     return torch.stack([linear[..., c, i::2, j::2] for c, (i, j) in zip((0, 1, 1, 2), SITES, strict=True)], dim=-3)
 
 

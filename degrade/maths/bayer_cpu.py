@@ -96,15 +96,15 @@ def _mosaic(rgb: Any, out: Any) -> None:
                     to[x] = line[2 * x + c % 2]
 
 
-def mosaic(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`bayer.mosaic` of (b, 3, h, w).
+def sampled(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`bayer.mosaic` of (..., 3, h, w), h and w even.
 
-    >>> mosaic(np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)).ravel().tolist()
+    >>> sampled(np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)).ravel().tolist()
     [0.0, 5.0, 6.0, 11.0]
     """
-    b, _, h, w = rgb.shape
-    out = np.empty((b, 4, h // 2, w // 2), f32)
-    _mosaic(rgb, out)
+    *lead, _, h, w = rgb.shape
+    out = np.empty((*lead, 4, h // 2, w // 2), f32)
+    _mosaic(rgb.reshape(-1, 3, h, w), out.reshape(-1, 4, h // 2, w // 2))
     return out
 
 

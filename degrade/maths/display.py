@@ -5,7 +5,6 @@ Source: Zhang et al. 2021 (BSRGAN), 4.2; Wang et al. 2021 (Real-ESRGAN), 3.1 and
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from degrade.maths.gradient import straight
 from degrade.maths.noise import poisson_quantile
 from degrade.maths.philox import normal_field, uniform_field
 from degrade.maths.smooth import gaussian_line
+from degrade.maths.twin import twin
 
 FEW = 12.0  #: mean count below which Poisson numbers are summed up exactly
 
@@ -40,11 +40,12 @@ def poisson_of_normal(z: Tensor, mean: Tensor) -> Tensor:
     """
     z, mean = torch.broadcast_tensors(z, mean)
     if mean.requires_grad:
-        return straight(mean, poisson_of_normal(z, mean.detach()))
-    if z.device.type == "cpu":
-        from degrade.maths import display_cpu
+        return straight(mean, _counts(z, mean.detach()))
+    return _counts(z, mean)
 
-        return torch.from_numpy(display_cpu.poisson_of_normal(z.numpy(), mean.numpy()))
+
+@twin("display_cpu")
+def _counts(z: Tensor, mean: Tensor) -> Tensor:
     root, square = torch.sqrt(mean.clamp(min=FEW)), z * z
     done = torch.floor(
         mean
@@ -58,6 +59,7 @@ def poisson_of_normal(z: Tensor, mean: Tensor) -> Tensor:
     return done
 
 
+@twin("display_cpu")
 def gaussian(x: Tensor, sigma: Tensor, grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
     """White noise added: ``x + sigma n``; compiled on a CPU.
 
@@ -72,14 +74,13 @@ def gaussian(x: Tensor, sigma: Tensor, grey: Tensor, seed: Tensor, start: tuple[
     >>> abs(x.std().item() / 0.1 - 1) < 0.03, abs(x[0].flatten(1).corrcoef()[0, 1].item() - 0.4) < 0.03
     (True, True)
     """
-    if _compiles(x):
-        return _noisy(x, (sigma,), grey, seed, start)
     size = x.shape[2], x.shape[3]
     return x + _column(sigma) * mixed(
         normal_field(seed, 3, start, size), normal_field(seed, 1, start, size, 1), _column(grey)
     )
 
 
+@twin("display_cpu")
 def poisson(x: Tensor, scale: Tensor, levels: Tensor, grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
     """Counts' noise added: ``x + scale (Poisson(levels x) / levels - x)``, grey that of the luma; compiled on a CPU.
 
@@ -94,8 +95,6 @@ def poisson(x: Tensor, scale: Tensor, levels: Tensor, grey: Tensor, seed: Tensor
     >>> abs(x.std().item() / (0.5 / 256) ** 0.5 - 1) < 0.02
     True
     """
-    if _compiles(x):
-        return _noisy(x, (scale, levels), grey, seed, start)
 
     def residual(x: Tensor, stream: int) -> Tensor:
         signal, full = x.clamp(0, 1), _column(levels)
@@ -103,17 +102,6 @@ def poisson(x: Tensor, scale: Tensor, levels: Tensor, grey: Tensor, seed: Tensor
         return poisson_of_normal(unit, signal * full) / full - signal
 
     return x + _column(scale) * mixed(residual(x, 0), residual(luma(x), 1), _column(grey))
-
-
-def _compiles(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
-
-
-def _noisy(x: Tensor, numbers: tuple[Tensor, ...], grey: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
-    from degrade.maths import display_cpu
-
-    *each, share = (np.ascontiguousarray(v.numpy(), np.float32) for v in (*numbers, grey))
-    return torch.from_numpy(display_cpu.noisy(x.numpy(), tuple(each), share, seed.numpy(), start))
 
 
 def _column(value: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from degrade.maths.compiled import compiled
 from degrade.maths.philox_cpu import plane
 
+Array = NDArray[Any]
+
 # the normal distribution from -7 to 7 and its slope, in steps of 1/64: cubics between them are good to 2e-10
 _STEPS: Final = 64
 _NODES: Final = np.arange(-7 * _STEPS, 7 * _STEPS + 1) / _STEPS
@@ -90,10 +92,10 @@ def _counts(z: Any, mean: Any, out: Any) -> None:
     _few(z, mean, out)
 
 
-def poisson_of_normal(z: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Counts of the quantiles of ``z``, of its shape.
+def counts(z: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`display.poisson_of_normal` of two arrays of one shape.
 
-    >>> poisson_of_normal(np.float32([0, 0]), np.float32([100, 1])).tolist()
+    >>> counts(np.float32([0, 0]), np.float32([100, 1])).tolist()
     [100.0, 1.0]
     """
     out = np.empty(z.shape, f32)
@@ -177,20 +179,28 @@ def _poisson(x: Any, scale: Any, full: Any, share: Any, seed: Any, top: Any, lef
                         line[j] = source[j] + q * g[j]
 
 
-def noisy(
-    x: NDArray[np.float32],
-    numbers: tuple[Any, ...],
-    grey: NDArray[Any],
-    seed: NDArray[np.int64],
-    start: tuple[int, int],
+def gaussian(
+    x: NDArray[np.float32], sigma: Array, grey: Array, seed: Array, start: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """What `display.gaussian` (of sigma) or `display.poisson` (of scale and levels) gives for (b, 3, h, w).
+    """`display.gaussian` of (b, 3, h, w).
 
-    >>> y = noisy(np.zeros((1, 3, 2, 5), f32), (np.ones(1, f32),), np.ones(1, f32), np.array([7]), (0, 0))
+    >>> y = gaussian(np.zeros((1, 3, 2, 5), f32), np.ones(1), np.ones(1), np.array([7]), (0, 0))
     >>> bool((y[:, 0] == y[:, 1]).all())
     True
     """
     y = np.empty(x.shape, f32)
-    add = _gaussian if len(numbers) == 1 else _poisson
-    add(np.ascontiguousarray(x), *numbers, grey, seed.view(u64), *start, y)
+    _gaussian(np.ascontiguousarray(x), _f32(sigma), _f32(grey), seed.view(u64), *start, y)
     return y
+
+
+def poisson(
+    x: NDArray[np.float32], scale: Array, levels: Array, grey: Array, seed: Array, start: tuple[int, int]
+) -> NDArray[np.float32]:
+    """`display.poisson` of (b, 3, h, w)."""
+    y = np.empty(x.shape, f32)
+    _poisson(np.ascontiguousarray(x), _f32(scale), _f32(levels), _f32(grey), seed.view(u64), *start, y)
+    return y
+
+
+def _f32(numbers: Array) -> NDArray[np.float32]:
+    return np.ascontiguousarray(numbers, f32)

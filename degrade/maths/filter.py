@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from degrade.maths.fourier import fast_size, filtered, reflected, spectrum
+from degrade.maths.twin import compilable
 
 FEW = 180  #: products a sample that take a CPU as long as the transforms there and back
 
@@ -33,8 +34,7 @@ def convolve_mirrored(data: Sequence[Tensor], kernel: Tensor, index: Sequence[Te
     >>> smooth[0, 0, 0].tolist()
     [0.5, 0.375, 0.125, 0.0]
     """
-    device, learns = kernel.device, kernel.requires_grad or any(x.requires_grad for x in data)
-    if device.type != "cpu" or learns or any(x.dtype != torch.float32 for x in data):
+    if not all(compilable(x, kernel) for x in data):
         return [_by_transform(x, kernel, i) for x, i in zip(data, index, strict=True)]
     from degrade.maths import filter_cpu
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from degrade.maths.gradient import straight
+from degrade.maths.twin import twin
 
 #: Chroma pixels a luma pixel, down and across, by the usual name.
 SAMPLING: Final[dict[str, tuple[int, int]]] = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}
@@ -81,16 +82,13 @@ def compress(x: Tensor, quality: int | Tensor, sampling: str = "4:2:0") -> Tenso
     return quantised(x, *tables(quality, x.device), sampling)
 
 
+@twin("jpeg_cpu")
 def quantised(x: Tensor, luma: Tensor, chroma: Tensor, sampling: str) -> Tensor:
     """`compress` with tables of luma and chroma at hand, (1 or b, 8, 8) as of `tables`.
 
     >>> quantised(torch.full((1, 3, 8, 8), 0.5), *tables(75), "4:2:0").unique() * 255
     tensor([128.])
     """
-    if x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad:
-        from degrade.maths import jpeg_cpu
-
-        return torch.from_numpy(jpeg_cpu.compress(x.numpy(), luma.numpy(), chroma.numpy(), *SAMPLING[sampling]))
     y, cbcr = to_ycc(straight(levels := x.clamp(0, 1) * 255, levels.round()))
     return from_ycc(_coded(y, luma), enlarged(_coded(reduced(cbcr, sampling), chroma), sampling, y)) / 255
 

@@ -15,6 +15,7 @@ from numpy import uint8 as u8
 from numpy.typing import NDArray
 
 from degrade.maths.compiled import compiled
+from degrade.maths.jpeg import SAMPLING
 
 _SPAN = (
     64  #: columns coded at a time, so that scratch stays in the first cache; a constant, so that lines never overlap
@@ -203,15 +204,13 @@ def _rows(x: Any, luma: Any, chroma: Any, down: Any, across: Any, out: Any) -> N
         _row(x[b], luma[b % len(luma)], chroma[b % len(chroma)], down, across, out[b])
 
 
-def compress(
-    x: NDArray[np.float32], luma: NDArray[Any], chroma: NDArray[Any], down: int, across: int
-) -> NDArray[np.float32]:
-    """What `jpeg.compress` gives for (b, 3, h, w), with tables (1 or b, 8, 8), and chroma pixels a luma pixel.
+def quantised(x: NDArray[np.float32], luma: NDArray[Any], chroma: NDArray[Any], sampling: str) -> NDArray[np.float32]:
+    """`jpeg.quantised` of (b, 3, h, w), with tables (1 or b, 8, 8).
 
     >>> table = np.full((1, 8, 8), 10)
-    >>> compress(np.full((1, 3, 8, 8), 0.5, f32), table, table, 2, 2)[0, :, 0, 0] * 255
+    >>> quantised(np.full((1, 3, 8, 8), 0.5, f32), table, table, "4:2:0")[0, :, 0, 0] * 255
     array([128., 128., 128.], dtype=float32)
     """
     out = np.empty(x.shape, f32)
-    _rows(np.ascontiguousarray(x), luma.astype(f32), chroma.astype(f32), down, across, out)
+    _rows(np.ascontiguousarray(x), luma.astype(f32), chroma.astype(f32), *SAMPLING[sampling], out)
     return out

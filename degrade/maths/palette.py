@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from degrade.maths.colour import SRGB_TO_XYZ, srgb_decode, srgb_encode
+from degrade.maths.twin import compilable
 
 Colours = NDArray[np.float64]
 Metric = Literal["linear", "srgb", "lab"]
@@ -120,7 +121,7 @@ def nearest(x: Tensor, palette: Tensor, metric: Metric = "srgb") -> Tensor:
     [[[0, 1]]]
     """
     chosen = to_metric(palette.to(x).T[:, :, None], metric)[:, :, 0]
-    if x.device.type == "cpu":
+    if compilable(x, palette):
         return torch.stack([_nearest_cpu(row, chosen, metric) for row in x])
     y = to_metric(x, metric)
     best, least = torch.zeros_like(x[:, 0], dtype=torch.int32), torch.full_like(x[:, 0], torch.inf)

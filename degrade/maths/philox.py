@@ -19,6 +19,8 @@ import math
 import torch
 from torch import Tensor
 
+from degrade.maths.twin import twin
+
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _MASK = 0xFFFFFFFF
@@ -110,13 +112,7 @@ def _field(
 
         return philox_gpu.field(kind, seed, channels, start, size, stream)
     x, y, skip = _covering(start, size, seed.device)
-    if seed.device.type == "cpu":
-        from degrade.maths import philox_cpu
-
-        numbers = torch.from_numpy(philox_cpu.field(kind, seed.numpy(), channels, x.numpy(), y.numpy(), stream))
-    else:
-        numbers = tensor_field(kind, seed, channels, x, y, stream)
-    return numbers[..., skip : skip + size[1]].contiguous()
+    return field(kind, seed, channels, x, y, stream)[..., skip : skip + size[1]].contiguous()
 
 
 def fusible(*tensors: Tensor) -> bool:
@@ -133,8 +129,9 @@ def _triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def tensor_field(kind: str, seed: Tensor, channels: int, x: Tensor, y: Tensor, stream: int) -> Tensor:
-    """Numbers of the counters ``x`` by ``y`` by tensor operations, for any device: (b, c, len(y), 4 len(x)) float32."""
+@twin("philox_cpu", torch.int64)
+def field(kind: str, seed: Tensor, channels: int, x: Tensor, y: Tensor, stream: int) -> Tensor:
+    """Numbers of the counters ``x`` by ``y``, "uniform" or "normal": (b, c, len(y), 4 len(x)) float32."""
     words = _words(seed, channels, x, y, stream)
     if kind == "uniform":
         return _unit(words).flatten(-2)

@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.maths.twin import twin
+
 Array = NDArray[np.float64]
 Taps = tuple[NDArray[np.int32], NDArray[np.float32]]  #: (m, k) indices into the n samples, and their weights
 
@@ -164,10 +166,11 @@ def resample(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """
     if all(len(i) == n and w.shape[1] == 1 for (i, w), n in zip((rows, columns), x.shape[-2:], strict=True)):
         return x  # each sample is its own sum
-    if x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad:
-        from degrade.maths import resize_cpu
+    return _summed(x, rows, columns)
 
-        return torch.from_numpy(resize_cpu.resample(x.numpy(), rows, columns))
+
+@twin("resize_cpu")
+def _summed(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
     down, across = (_matrix(t, n, x) for t, n in zip((rows, columns), x.shape[-2:], strict=True))
     return (down @ x @ across.T).contiguous()
 

@@ -38,7 +38,7 @@ def _across(x: Any, index: Any, weight: Any, y: Any) -> None:
                 line[o] += w[o] * source[at[o]]
 
 
-def resample(x: NDArray[np.float32], rows: Any, columns: Any) -> NDArray[np.float32]:
+def summed(x: NDArray[np.float32], rows: Any, columns: Any) -> NDArray[np.float32]:
     """What `resize.resample` gives for (b, c, h, w) float32: the cheaper axis first."""
     b, c, h, w = x.shape
     (down, across), x = (len(rows[0]), len(columns[0])), np.ascontiguousarray(x).reshape(-1, h, w)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from degrade.maths.gradient import root, straight
 from degrade.maths.philox import fusible, normal_field
+from degrade.maths.twin import twin
 
 
 def noisy(x: Tensor, signal: Tensor, shot: Tensor, read: Tensor, seed: Tensor, start: tuple[int, int]) -> Tensor:
@@ -32,14 +31,15 @@ def noisy(x: Tensor, signal: Tensor, shot: Tensor, read: Tensor, seed: Tensor, s
         shot, read = (t.expand(*x.shape[:2], 1, 1) for t in (shot, read))
         return philox_gpu.noisy(x, signal, shot, read, seed, start)
     unit = normal_field(seed, x.shape[1], start, (x.shape[2], x.shape[3]))
-    if _compilable(x, signal):
-        from degrade.maths import sensor_cpu
+    return _noisy(x, signal, shot, read, unit)
 
-        s, r = (t.to(torch.float32).expand(*x.shape[:2], 1, 1).reshape(-1).numpy() for t in (shot, read))
-        return torch.from_numpy(sensor_cpu.noisy(x.numpy(), signal.numpy(), s, r, unit.numpy()))
+
+@twin("sensor_cpu")
+def _noisy(x: Tensor, signal: Tensor, shot: Tensor, read: Tensor, unit: Tensor) -> Tensor:
     return torch.addcmul(x, root((shot * signal.clamp(0, 1) + read).clamp(min=0)), unit)
 
 
+@twin("sensor_cpu")
 def quantised(x: Tensor, black: Tensor, full: Tensor) -> Tensor:
     """A signal of whole DN: ``(clamp(round(x full + black), 0, black + full) - black) / full``, half to even.
 
@@ -47,15 +47,12 @@ def quantised(x: Tensor, black: Tensor, full: Tensor) -> Tensor:
         x: (b, c, h, w).
         black, full: (b, 1, 1, 1) [DN].
     """
-    if _compilable(x):
-        from degrade.maths import sensor_cpu
-
-        return torch.from_numpy(sensor_cpu.quantised(x.numpy(), *_levels(x, black, full)))
     dn = torch.addcmul(black, x, full)
     dn = straight(dn, torch.round(dn)).clamp(min=0)
     return (torch.minimum(dn, black + full) - black) / full
 
 
+@twin("sensor_cpu")
 def numbers(x: Tensor, black: Tensor, full: Tensor, dtype: torch.dtype) -> Tensor:
     """The DN of a `quantised` signal as whole numbers of ``dtype``.
 
@@ -63,18 +60,4 @@ def numbers(x: Tensor, black: Tensor, full: Tensor, dtype: torch.dtype) -> Tenso
     >>> numbers(x, black, full, torch.uint16).item()
     564
     """
-    if _compilable(x):
-        from degrade.maths import sensor_cpu
-
-        kind = str(dtype).removeprefix("torch.")
-        low, span = _levels(x, black, full)
-        return torch.from_numpy(sensor_cpu.numbers(x.numpy(), low, span, kind))
     return torch.round(torch.addcmul(black, x, full)).to(dtype)
-
-
-def _compilable(*tensors: Tensor) -> bool:
-    return all(t.device.type == "cpu" and t.dtype == torch.float32 and not t.requires_grad for t in tensors)
-
-
-def _levels(x: Tensor, *levels: Tensor) -> tuple[Any, ...]:
-    return tuple(t.to(torch.float32).expand(len(x), 1, 1, 1).reshape(-1).numpy() for t in levels)

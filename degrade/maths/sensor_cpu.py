@@ -44,37 +44,42 @@ def _noisy(x: Any, signal: Any, shot: Any, read: Any, unit: Any, out: Any) -> No
 
 
 def quantised(x: Array, black: Array, full: Array) -> Array:
-    """`sensor.quantised` of (b, ...) at (b,) levels.
+    """`sensor.quantised` of (b, ...) at (b or 1, 1, 1, 1) levels.
 
     >>> quantised(np.float32([[-0.5, 0.12, 9.0]]), np.float32([4]), np.float32([10])).round(6).tolist()
     [[-0.4000000059604645, 0.10000000149011612, 1.0]]
     """
     out = np.empty(x.shape, f32)
-    _quantised(_rows(x, len(x)), black, full, out.reshape(len(x), -1))
+    _quantised(_rows(x, len(x)), _each(black, len(x)), _each(full, len(x)), out.reshape(len(x), -1))
     return out
 
 
-def numbers(x: Array, black: Array, full: Array, kind: str) -> NDArray[Any]:
-    """`sensor.numbers` of (b, ...) at (b,) levels, of type ``kind``.
+def numbers(x: Array, black: Array, full: Array, dtype: object) -> NDArray[Any]:
+    """`sensor.numbers` of (b, ...) at (b or 1, 1, 1, 1) levels, of a type that torch or numpy name.
 
     >>> numbers(np.float32([[0.0, 1.0]]), np.float32([4]), np.float32([10]), "uint8").tolist()
     [[4, 14]]
     """
-    out = np.empty(x.shape, kind)
-    _numbers(_rows(x, len(x)), black, full, out.reshape(len(x), -1))
+    out = np.empty(x.shape, str(dtype).removeprefix("torch."))
+    _numbers(_rows(x, len(x)), _each(black, len(x)), _each(full, len(x)), out.reshape(len(x), -1))
     return out
 
 
 def noisy(x: Array, signal: Array, shot: Array, read: Array, unit: Array) -> Array:
-    """`sensor.noisy` of (b, c, h, w) with the (b c,) line of each channel and unit normals.
+    """`sensor.noisy` of (b, c, h, w) with the line (b or 1, c or 1, 1, 1) of each channel and unit normals.
 
-    >>> noisy(*np.ones((2, 1, 1, 1, 1), np.float32), *np.float32([[3], [1]]), np.ones((1, 1, 1, 1), np.float32)).item()
+    >>> one = np.ones((1, 1, 1, 1), np.float32)
+    >>> noisy(one, one, 3 * one, one, one).item()
     3.0
     """
-    out = np.empty(x.shape, f32)
-    flat = (_rows(t, len(shot)) for t in (x, signal))
-    _noisy(*flat, shot, read, _rows(unit, len(shot)), out.reshape(len(shot), -1))
+    out, n = np.empty(x.shape, f32), x.shape[0] * x.shape[1]
+    lines = (np.broadcast_to(t, (*x.shape[:2], 1, 1)).astype(f32).ravel() for t in (shot, read))
+    _noisy(_rows(x, n), _rows(signal, n), *lines, _rows(unit, n), out.reshape(n, -1))
     return out
+
+
+def _each(level: Array, n: int) -> Array:
+    return np.broadcast_to(level, (n, 1, 1, 1)).astype(f32).ravel()
 
 
 def _rows(x: Array, n: int) -> Array:

@@ -21,8 +21,8 @@ from degrade.photos import flats as series
 from degrade.photos.flats import PLANES, Array, Folder, Shot
 from degrade.photos.raw import read_raw
 from degrade.recipe.cameras import Camera, Ladder
+from degrade.recipe.disk import whole
 from degrade.recipe.errors import PhotoError
-from degrade.recipe.folders import whole
 
 _TILE = 32  # packed pixels: 1,024 samples, 4.4% of error a variance
 _LEVELS = 8  # fewer distinct brightnesses than this are worth a warning

@@ -19,7 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from degrade.maths.bayer import red_site
-from degrade.recipe.folders import whole
+from degrade.recipe.disk import whole
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
 _D65 = 21

@@ -24,8 +24,8 @@ from degrade.maths.maps import laid, unit
 from degrade.photos.exr import read_exr
 from degrade.photos.folder import path_of
 from degrade.photos.tags import BROKEN, silent
+from degrade.recipe.disk import whole
 from degrade.recipe.errors import PhotoError
-from degrade.recipe.folders import whole
 from degrade.recipe.frame import Frame
 from degrade.recipe.maps import Aux, how, kind
 

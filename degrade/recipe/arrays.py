@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe import folders
+from degrade.recipe.disk import whole
 from degrade.recipe.errors import RecipeError
 
 SUFFIXES: Final = (".npz", ".zarr")
@@ -53,7 +53,7 @@ def write(
         RecipeError: if the name ends in neither suffix.
     """
     suffix = _suffix(path)
-    with folders.whole(path) as temporary:
+    with whole(path) as temporary:
         if suffix == ".npz":
             with open(temporary, "wb") as file:
                 np.savez(file, allow_pickle=False, **{**arrays, **{n: np.array(v) for n, v in facts.items()}})

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from degrade.recipe.folders import sync_path
+from degrade.recipe.disk import sync_path
 from degrade.store.disk import StoreError, contiguous, digest, explained, locked, sync_all
 from degrade.store.layout import Layout, PlaneLayout, unknown
 from degrade.store.metadata import Json, dumps, group_metadata, lists, plane_metadata, root_sealed

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: temporary name, fsync, rename; and one sentence when the disk will not.
+"""A store's files on the disk: whole or not there, many synced together; and one sentence when the disk will not.
 
 Everything that passes away lies in ``<store>/.degrade/build``: temporary files, records of finished shards. When the
 store is finished the folder is removed in one go, so that nothing stray can stay behind. ``.degrade`` itself is a
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe.folders import sync_path
+from degrade.recipe.disk import sync_path, whole
 
 BUILD = Path(".degrade", "build")
 SYNCS = 16  #: files that are synced at a time
@@ -76,25 +76,13 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 
 def write_file(store: Path, target: Path, *parts: bytes, sync: bool = True) -> None:
-    """Writes a file whole or not at all.
+    """Writes a store's file whole or not at all.
 
     Args:
         sync: wait until it is on the disk; without it the caller syncs later.
     """
-    temp = temporary(store)
-    try:
-        with open(temp, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        os.replace(temp, target)
-        if sync:
-            sync_path(target.parent)
-    except OSError:
-        temp.unlink(missing_ok=True)
-        raise
+    with whole(target, temporary(store), sync) as temp, open(temp, "wb") as file:
+        file.writelines(parts)
 
 
 def contiguous(array: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe.folders import sync_path
+from degrade.recipe.disk import whole
 from degrade.store import camera
 from degrade.store.disk import BUILD, StoreError, digest, explained, sync_all, write_file
 from degrade.store.layout import Layout
@@ -199,9 +199,5 @@ def _seal(path: Path, layout: Layout, files: Files) -> None:
         os.replace(path / BUILD, path / _GONE)
     shutil.rmtree(path / _GONE, ignore_errors=True)
     if (path / "zarr.json").read_bytes() != root:
-        with open(path / _ROOT, "wb") as file:
-            file.write(root)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path / _ROOT, path / "zarr.json")
-        sync_path(path)
+        with whole(path / "zarr.json", path / _ROOT) as temporary:
+            temporary.write_bytes(root)
