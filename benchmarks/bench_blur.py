@@ -27,10 +27,10 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from degrade import Frame, Sensor, Space
+from degrade.gear.lens import Lens, half_sides
 from degrade.maths import fourier
 from degrade.maths.philox import uniform_field
 from degrade.operators.optics import PsfBlur
-from degrade.recipe.lens import Lens, half_sides
 
 PATCHES, CHANNELS, SIZE, SIDE = 256, 3, 160, 31
 Blur = Callable[[Tensor, Tensor], Tensor]

@@ -26,14 +26,14 @@ import numpy as np
 import rawpy
 import torch
 
-from degrade.builder.plan import Plan, plan
-from degrade.builder.run import build
-from degrade.builder.shard import row_facts
+from degrade.pairs.encode import encode
+from degrade.pairs.plan import Plan, plan
+from degrade.pairs.run import build
+from degrade.pairs.task import row_facts
 from degrade.photos import path_of, read_photo, write_dng
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
 from degrade.store.disk import locked
-from degrade.store.encode import encode
 from degrade.store.finalise import finalise
 from degrade.store.write import PhotoFact, ShardWriter, create
 

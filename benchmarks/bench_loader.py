@@ -26,10 +26,10 @@ import psutil
 import torch
 from loader_peers import NAMES, PEERS
 
+from degrade.pairs.store import PatchStore
 from degrade.store.finalise import finalise
 from degrade.store.layout import Column, Layout, PlaneLayout
 from degrade.store.loader import Loader
-from degrade.store.read import PatchStore
 from degrade.store.write import PhotoFact, ShardWriter, create
 
 LEVELS = (Column("black", "float32"), Column("white", "float32"))

@@ -30,10 +30,10 @@ import numpy as np
 import zarr
 from zarr.storage import ObjectStore
 
+from degrade.pairs.store import PatchStore
 from degrade.store.copy import CODECS, copy
 from degrade.store.finalise import finalise
 from degrade.store.layout import Column, Layout, PlaneLayout
-from degrade.store.read import PatchStore
 from degrade.store.verify import lost_rows
 from degrade.store.write import PhotoFact, ShardWriter, create
 

@@ -18,8 +18,8 @@ import torch
 
 from degrade import PatchStore, Recipe, build
 from degrade.demo import make_photo
+from degrade.pairs.rendered import Draws
 from degrade.store.loader import Loader
-from degrade.store.rendered import Draws
 
 PLANES = ("clean", "blur", "noise", "noise_blur")
 DRAWS: dict[str, Draws] = {"stored": "recorded", "rendered": "fresh"}

@@ -30,17 +30,17 @@ import numpy as np
 import psutil
 from bench_build import write_photo
 
-from degrade.builder import plan as planning
-from degrade.builder import run
-from degrade.builder.forecast import forecast
-from degrade.builder.plan import Plan, layout, plan
-from degrade.builder.run import build
-from degrade.builder.shard import Outcome, Task
+from degrade.pairs import plan as planning
+from degrade.pairs import run
+from degrade.pairs.forecast import forecast
+from degrade.pairs.plan import Plan, layout, plan
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
+from degrade.pairs.task import Outcome, Task
 from degrade.photos import Photo
 from degrade.recipe.recipe import Recipe
 from degrade.store import record
 from degrade.store.disk import locked
-from degrade.store.read import PatchStore
 from degrade.store.record import PhotoFact, Record, plane_file, write_record
 from degrade.store.shard import index_bytes
 from degrade.store.write import create

@@ -10,23 +10,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from degrade.recipe.cameras import Camera
-from degrade.recipe.compose import Chain, Maybe, OneOf, Shuffle
-from degrade.recipe.errors import PhotoError, RecipeError
-from degrade.recipe.frame import Frame, Grid, Sensor, Space
-from degrade.recipe.key import Key
-from degrade.recipe.operator import Operator
-from degrade.recipe.param import Param
-from degrade.recipe.patches import Patches
-from degrade.recipe.prior import Choice, Integer, LogUniform, Normal, Seed, Uniform
+from degrade.core.compose import Chain, Maybe, OneOf, Shuffle
+from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.frame import Frame, Grid, Sensor, Space
+from degrade.core.key import Key
+from degrade.core.operator import Operator
+from degrade.core.param import Param
+from degrade.core.patches import Patches
+from degrade.core.prior import Choice, Integer, LogUniform, Normal, Seed, Uniform
+from degrade.core.registry import register
+from degrade.core.spec import Spec
+from degrade.gear.cameras import Camera
 from degrade.recipe.recipe import Recipe
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 if TYPE_CHECKING:
-    from degrade.builder.run import build
+    from degrade.pairs.run import build
+    from degrade.pairs.store import PatchStore
     from degrade.photos.read import read_photo
-    from degrade.store.read import PatchStore
 
 __all__ = [
     "Camera",
@@ -58,7 +58,7 @@ __all__ = [
     "register",
 ]
 
-_LATER = {"PatchStore": "degrade.store.read", "build": "degrade.builder.run", "read_photo": "degrade.photos.read"}
+_LATER = {"PatchStore": "degrade.pairs.store", "build": "degrade.pairs.run", "read_photo": "degrade.photos.read"}
 
 
 def __getattr__(name: str) -> Any:

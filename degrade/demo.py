@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from degrade.builder.progress import Progress, quiet
-from degrade.builder.run import Report, build
+from degrade.gear.cameras import Camera
 from degrade.maths import bayer
 from degrade.maths.colour import apply_matrix, camera_to_srgb, srgb_decode
 from degrade.maths.resample import area
+from degrade.pairs.progress import Progress, quiet
+from degrade.pairs.run import Report, build
+from degrade.pairs.store import PatchStore
 from degrade.photos import write_dng
-from degrade.recipe.cameras import Camera
 from degrade.recipe.recipe import Recipe
-from degrade.store.read import PatchStore
 
 SCENES = ("astronaut", "coffee", "rocket")
 ENLARGE = 4

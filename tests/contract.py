@@ -23,14 +23,14 @@ from torch import Tensor
 
 import degrade
 from degrade import Frame, Key, Operator, Patches, RecipeError, Space, Spec
+from degrade.core.compose import run
+from degrade.core.group import Group, subset
+from degrade.core.key import Keys
+from degrade.core.operator import Drawn, Split
+from degrade.core.prior import Prior, Seed
+from degrade.core.registry import load_operators
+from degrade.core.tree import leaves
 from degrade.operators import optics
-from degrade.recipe.compose import run
-from degrade.recipe.group import Group, subset
-from degrade.recipe.key import Keys
-from degrade.recipe.operator import Drawn, Split
-from degrade.recipe.prior import Prior, Seed
-from degrade.recipe.registry import load_operators
-from degrade.recipe.tree import leaves
 from tests import strategies
 
 ADDRESS = Key(11).at("IMG_0001.DNG")

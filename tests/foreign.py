@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from degrade import Frame, Operator, Param, Space, Uniform, register
-from degrade.recipe.operator import column
+from degrade.core.operator import column
 
 
 @register("bleach")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.calibrate.noise import Calibration
 from degrade.photos import write_dng
-from degrade.photos.calibrate import Calibration
 
 LEVELS = (0.01, 0.03, 0.06, 0.1, 0.16, 0.23, 0.31, 0.4, 0.5, 0.6, 0.7, 0.8)
 

@@ -21,8 +21,8 @@ import psutil
 _SERVER = """
 import json, os, signal, sys
 import torch, rawpy, zarr, distributed
-import degrade.cli, degrade.builder.run, degrade.photos
-from degrade.recipe.registry import load_operators
+import degrade.cli, degrade.pairs.run, degrade.photos
+from degrade.core.registry import load_operators
 load_operators()
 
 def run(job):

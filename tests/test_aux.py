@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade.core.maps import Aux, how
 from degrade.maths.maps import laid, mirrored, shrunk, unit
 from degrade.operators.sampling import Downsample
 from degrade.operators.sensor import Mosaic
 from degrade.photos import find_photos, read_photo, read_source
 from degrade.photos.maps import read_map, write_normals
-from degrade.recipe.maps import Aux, how
 from degrade.recipe.recipe import Source
 
 H, W = photos.SIZE

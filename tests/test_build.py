@@ -18,16 +18,16 @@ import stores
 import torch
 from launch import Launcher
 
-from degrade.builder.plan import plan
-from degrade.builder.progress import quiet
-from degrade.builder.run import build
-from degrade.builder.shard import Task, build_shard
+from degrade.pairs.encode import encode
+from degrade.pairs.plan import plan
+from degrade.pairs.progress import quiet
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
+from degrade.pairs.task import Task, build_shard
 from degrade.photos import read_photo
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import StoreError, locked
-from degrade.store.encode import encode
 from degrade.store.finalise import finalise
-from degrade.store.read import PatchStore
 from degrade.store.write import create
 
 #: Patches as they were read, to be compared with the photo itself.
@@ -304,7 +304,7 @@ def test_rows_for_which_a_grid_has_no_place_are_absent(tmp_path: Path) -> None:
 
 PEAK = """
 import resource, sys
-from degrade.builder.run import build
+from degrade.pairs.run import build
 from degrade.recipe.recipe import Recipe
 build(Recipe.load(sys.argv[1]), sys.argv[2], sys.argv[3], workers=1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

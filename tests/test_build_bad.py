@@ -16,12 +16,12 @@ import tifffile
 import zarr
 from launch import Launcher
 
-from degrade.builder.plan import plan
-from degrade.builder.run import build
-from degrade.builder.shard import Task, build_shard
+from degrade.pairs.plan import plan
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
+from degrade.pairs.task import Task, build_shard
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import locked
-from degrade.store.read import PatchStore
 from degrade.store.write import create
 
 

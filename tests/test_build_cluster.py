@@ -18,10 +18,10 @@ import stores
 from distributed import Client
 from launch import Launcher
 
-from degrade.builder import run
-from degrade.builder.run import build
+from degrade.pairs import run
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError
-from degrade.store.read import PatchStore
 
 Process = subprocess.Popen[bytes]
 

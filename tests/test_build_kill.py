@@ -20,9 +20,9 @@ import pytest
 import stores
 from launch import Launcher, Started
 
-from degrade.builder.run import build
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Recipe
-from degrade.store.read import PatchStore
 
 ROWS = 16 * 40
 

@@ -15,11 +15,11 @@ from known import CAMERAS, LEVELS, A, Known, worst
 from launch import Launcher
 from PIL import Image
 
-from degrade.look.calibration import report
+from degrade.calibrate.noise import from_flats, from_picture, from_profile
+from degrade.calibrate.noise_picture import report
+from degrade.core.frame import Sensor
+from degrade.gear.cameras import Camera
 from degrade.photos import PhotoError, write_dng
-from degrade.photos.calibrate import from_flats, from_picture, from_profile
-from degrade.recipe.cameras import Camera
-from degrade.recipe.frame import Sensor
 from degrade.recipe.recipe import Recipe
 
 

@@ -12,8 +12,8 @@ from known import A
 from numpy.typing import NDArray
 from PIL import Image
 
+from degrade.calibrate.noise import from_flats
 from degrade.photos import PhotoError, write_dng
-from degrade.photos.calibrate import from_flats
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from degrade.look.psf import picture
+from degrade.calibrate.psf import from_edges, from_target, half_contrast
+from degrade.calibrate.psf_picture import picture
+from degrade.gear.lens import Lens
 from degrade.maths.colour import srgb_encode
 from degrade.maths.fourier import convolve
 from degrade.maths.psf import aperture_transfer, gaussian_transfer, grid_size, kernel_from_transfer
 from degrade.maths.resample import area
 from degrade.photos import PhotoError, read_photo, write_dng
-from degrade.photos.psf import from_edges, from_target, half_contrast
-from degrade.recipe.lens import Lens
 
 SIGMAS = (1.0, 0.8, 0.9)  # of R G B [pixels]
 BLACK, WHITE = 256, 4095

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from degrade import Camera, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, build, read_photo
+from degrade.gear import cameras
 from degrade.maths import noise
 from degrade.operators.noise import PhotonNoise, SensorNoise
-from degrade.recipe import cameras
-from degrade.store.read import PatchStore
+from degrade.pairs.store import PatchStore
 
 PLAIN: dict[str, Any] = {"black": 64, "white": 1063, "bits": 12, "pitch": 3, "k1": [0.1] * 4, "k0": [0.5] * 4}
 LADDER = {"iso": [100, 400, 6400], "k1": [[0.1, 0.2, 0.3, 0.4]] * 3, "k0": [[1, 2, 3, 4], [3, 4, 5, 6], [0.5] * 4]}

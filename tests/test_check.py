@@ -17,10 +17,10 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from degrade import Frame, Operator, Recipe, RecipeError, Space, register
+from degrade.check.compare import Check, Figure, PlaneCheck, check
+from degrade.check.picture import report
+from degrade.check.rules import rounded
 from degrade.cli import app
-from degrade.look.check import Check, Figure, PlaneCheck, check
-from degrade.look.check_picture import report
-from degrade.look.rules import rounded
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import PsfBlur

@@ -25,9 +25,9 @@ from degrade import (
     Space,
     Uniform,
 )
-from degrade.builder.run import build
 from degrade.operators.display_noise import GaussianNoise
-from degrade.store.read import PatchStore
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 
 REAL, BSRGAN = Recipe.load("real_esrgan"), Recipe.load("bsrgan")
 DRAWN = {n: r.columns(Key(5).at("a.png").at(np.arange(2000)), Key(5)) for n, r in (("real", REAL), ("bsrgan", BSRGAN))}

@@ -17,11 +17,11 @@ import pytest
 import served
 from launch import Launcher
 
-from degrade.builder.plan import plan
-from degrade.builder.run import build
 from degrade.cli import app
+from degrade.pairs.plan import plan
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Recipe
-from degrade.store.read import PatchStore
 from degrade.store.write import create
 
 COMMANDS = ("build", "plan", "check", "info", "show", "verify", "copy", "replay", "schema", "demo")

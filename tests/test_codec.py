@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from degrade import Frame, Grid, Recipe, RecipeError, Sensor, Space, Spec
+from degrade.core.operator import Operator
 from degrade.maths.jpeg import compress
 from degrade.operators.codec import Jpeg, VideoFrame, WebP
-from degrade.recipe.operator import Operator
 
 
 def frame(b: int = 1, size: int = 64, margin: int = 0) -> Frame:

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from scipy import stats
 
 from degrade import Chain, Key, Maybe, OneOf, Operator, Recipe, RecipeError, Shuffle, Space, Spec
+from degrade.core.compose import run
+from degrade.core.group import Group
+from degrade.core.operator import Split
 from degrade.operators.light import Exposure
 from degrade.operators.sampling import Downsample
-from degrade.recipe.compose import run
-from degrade.recipe.group import Group
-from degrade.recipe.operator import Split
 from tests import contract, strategies
 
 N = 6000

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from degrade import Space
-from degrade.recipe.operator import Operator
-from degrade.recipe.registry import register
+from degrade.core.operator import Operator
+from degrade.core.registry import register
 from tests import contract
 
 GOLDEN = Path(__file__).with_name("golden") / "operators.json"

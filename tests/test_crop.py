@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from degrade import Frame, Grid, Key, Patches, PhotoError, Recipe, RecipeError, Sensor, Space, Spec
+from degrade.core.patches import ABSENT
 from degrade.operators.crop import Crop, GridCrop
-from degrade.recipe.patches import ABSENT
 from tests import strategies
 
 PHOTO = Key(7).at("IMG_0001.DNG")

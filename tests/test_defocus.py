@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from degrade import Choice, Frame, PhotoError, Recipe, RecipeError, Sensor, Space
-from degrade.builder.run import build
+from degrade.core.maps import Aux
 from degrade.maths.depth import confusion, defocused, radii
 from degrade.operators.crop import Crop
 from degrade.operators.defocus import DepthDefocus
@@ -23,9 +23,9 @@ from degrade.operators.kernels import DiscKernel
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import PsfBlur
 from degrade.operators.sensor import Mosaic, Quantise
-from degrade.recipe.maps import Aux
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Plane, Source
-from degrade.store.read import PatchStore
 
 SIZE = 48
 

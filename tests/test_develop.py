@@ -11,14 +11,14 @@ import skimage.data
 import torch
 
 from degrade import Frame, Grid, Key, LogUniform, Normal, Recipe, RecipeError, Sensor, Space, Spec, Uniform
+from degrade.core.compose import Chain, run
+from degrade.core.group import Group
+from degrade.core.operator import Operator
 from degrade.look.develop import develop as shown
 from degrade.maths.colour import camera_to_srgb, srgb_encode
 from degrade.maths.philox import normal_field
 from degrade.operators.develop import MATRICES, Develop, Unprocess, UnprocessNoise, toned, untoned
 from degrade.operators.sensor import Mosaic
-from degrade.recipe.compose import Chain, run
-from degrade.recipe.group import Group
-from degrade.recipe.operator import Operator
 
 CAMERA = Sensor.make(white_balance=(2.1, 1.0, 1.6), matrix=camera_to_srgb(torch.tensor(MATRICES[1])).tolist())
 

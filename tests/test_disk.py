@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 import degrade
+from degrade.core.disk import whole
+from degrade.gear import arrays
 from degrade.look.notebook import Shown
-from degrade.look.paper import save
+from degrade.look.typeset import save
 from degrade.photos.dng import write_dng
 from degrade.photos.maps import write_normals
-from degrade.recipe import arrays
-from degrade.recipe.disk import whole
 
 HOUSE = Path(degrade.__file__).parent
 SHEET = Image.new("RGB", (40, 30))
@@ -94,7 +94,7 @@ def test_an_error_names_the_file_that_was_asked_for(name: str, tmp_path: Path) -
 
 def test_nobody_else_renames_or_syncs() -> None:
     """The store's two keep a shard's files open while they grow, and rename a folder of what passes away."""
-    known = {"recipe/disk.py", "store/write.py", "store/finalise.py"}
+    known = {"core/disk.py", "store/write.py", "store/finalise.py"}
     told = re.compile(r"os\.(replace|fsync)|\.rename\(|mkstemp|NamedTemporary")
     found = {str(f.relative_to(HOUSE)) for f in HOUSE.rglob("*.py") if told.search(f.read_text("utf-8"))}
     assert found - {"store/copy.py"} == known  # a copy of a store takes only a place that is empty

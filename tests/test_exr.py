@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from degrade import Frame, PhotoError
+from degrade.core.maps import Aux, how
 from degrade.maths.maps import laid, unit
 from degrade.photos import read_photo, read_source
 from degrade.photos.exr import read_exr
 from degrade.photos.maps import read_map, read_plain
-from degrade.recipe.maps import Aux, how
 from degrade.recipe.recipe import Source
 
 H, W = photos.SIZE

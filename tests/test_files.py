@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from degrade import Recipe, RecipeError
+from degrade.core.registry import load_operators
 from degrade.recipe.files import schema, shipped
-from degrade.recipe.registry import load_operators
 from tests import contract, strategies
 
 GOOD = """\

@@ -13,16 +13,16 @@ import torch
 from scipy import integrate
 
 from degrade import Choice, Frame, Grid, PhotoError, Recipe, Sensor, Space, Uniform
-from degrade.builder.run import build
+from degrade.core.maps import Aux
+from degrade.core.prior import LogUniform
 from degrade.operators.crop import Crop
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import AiryKernel, PsfBlur
 from degrade.operators.sensor import Mosaic, Quantise
 from degrade.operators.weather import Fog
-from degrade.recipe.maps import Aux
-from degrade.recipe.prior import LogUniform
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Plane, Source
-from degrade.store.read import PatchStore
 
 
 def scene(b: int = 1, size: int = 16, **changes: Any) -> Frame:

@@ -13,9 +13,9 @@ import stores
 from launch import Launcher
 
 from degrade import PhotoError
-from degrade.builder.forecast import Forecast, forecast
-from degrade.builder.run import build
-from degrade.recipe.registry import load_operators
+from degrade.core.registry import load_operators
+from degrade.pairs.forecast import Forecast, forecast
+from degrade.pairs.run import build
 from degrade.store.disk import StoreError
 
 

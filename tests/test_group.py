@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from degrade import Frame, Sensor, Space
+from degrade.core.compose import OneOf
+from degrade.core.group import WIDE, Group, merge, parts, subset
+from degrade.core.key import Key
+from degrade.core.operator import Operator
+from degrade.core.registry import operator
 from degrade.operators.develop import Unprocess
 from degrade.operators.display_noise import GaussianNoise
 from degrade.operators.light import Exposure
-from degrade.recipe.compose import OneOf
-from degrade.recipe.group import WIDE, Group, merge, parts, subset
-from degrade.recipe.key import Key
-from degrade.recipe.operator import Operator
-from degrade.recipe.registry import operator
 from tests import strategies
 
 

@@ -57,8 +57,8 @@ def test_it_renders_what_it_does_not_hold(name: str, most: int) -> None:
 
 def store_frames(recipe: Recipe, key: str, patch: int, planes: list[str]) -> dict[str, np.ndarray]:
     """Planes of one row, in DN, rendered from its photo."""
+    from degrade.pairs.encode import laid, words
     from degrade.photos import read_source
-    from degrade.store.encode import laid, words
 
     frames = recipe.render(read_source(KEPT / "photos" / key, recipe.source), key, [patch], planes)
     return {n: words(f, next(laid(recipe, n)))[0].numpy() for n, f in frames.items()}

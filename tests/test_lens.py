@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from degrade import Camera, Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade.gear.lens import Lens
 from degrade.operators.lens import LensKernel
 from degrade.operators.optics import PsfBlur
-from degrade.recipe.lens import Lens
 from tests import contract, strategies
 
 Y, X = np.array([-0.5, 0.1, 0.6]), np.array([-0.8, 0.0, 0.5, 0.9])

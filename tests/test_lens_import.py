@@ -13,11 +13,11 @@ from launch import Launcher
 from scipy.io import savemat
 
 from degrade import Frame, PhotoError, Sensor, Space
+from degrade.calibrate.imported import from_matlab, from_pictures
+from degrade.calibrate.tabulate import tabulate
+from degrade.gear.lens import Lens, half_sides
 from degrade.maths.psf import disc_transfer, grid_size, kernel_from_transfer
 from degrade.operators.optics import PsfBlur
-from degrade.operators.tabulate import tabulate
-from degrade.photos.lenses import from_matlab, from_pictures
-from degrade.recipe.lens import Lens, half_sides
 from tests import strategies
 from tests.test_lens import X, Y, blur, rough
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Sensor, Space
 from degrade.look import develop as dev
 from degrade.look.draws import Draws
 from degrade.look.notebook import Shown
-from degrade.look.paper import PAPER, Text, measure
 from degrade.look.sheet import GAP, GUTTER, MARGIN, cell_size, contact_sheet, row_sheet
 from degrade.look.tiles import Light, differences, kernel_tile, paint_tiles, plane_tile
+from degrade.look.typeset import PAPER, Text, measure
 from degrade.maths import bayer
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Sensor, Space
 
 WB = (2.0, 1.0, 1.5)
 WARM = ((1.6, -0.5, -0.1), (-0.2, 1.5, -0.3), (0.0, -0.6, 1.6))
@@ -186,7 +186,7 @@ def test_planes_grow_by_repeated_pixels_to_one_size() -> None:
 
 @given(st.text(max_size=60), st.integers(20, 300), st.integers(10, 20))
 def test_text_is_neither_wider_than_its_place_nor_shortened(text: str, width: int, size: int) -> None:
-    from degrade.look.paper import plain
+    from degrade.look.typeset import plain
 
     lines = Text.set(text, width, size).lines
     assert "".join("".join(lines).split()) == "".join(plain(text).split())

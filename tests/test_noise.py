@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from degrade import Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade.core.spec import Spec
 from degrade.operators.noise import SensorNoise
-from degrade.recipe.spec import Spec
 
 K1, K0 = (0.11, 0.19, 0.23, 0.31), (0.9, 1.7, 2.3, 4.1)
 BLACK, WHITE = 512.0, 4095.0

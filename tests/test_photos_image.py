@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from degrade.core.frame import Space
 from degrade.photos import PhotoError, read_photo, read_picture
-from degrade.recipe.frame import Space
 
 
 def picture(dtype: Any, *shape: int) -> NDArray[Any]:

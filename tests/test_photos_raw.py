@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import erf
 
+from degrade.core.frame import Frame
 from degrade.maths import bayer
 from degrade.photos import raw_facts, read_photo, read_raw, write_dng
-from degrade.recipe.frame import Frame
 
 PHASES = sorted(bayer.PHASES)
 CAMERA = ((0.902, -0.289, -0.0715), (-0.4535, 1.2436, 0.2348), (-0.0934, 0.1919, 0.7086))

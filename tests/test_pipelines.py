@@ -20,7 +20,6 @@ from skimage import data
 from skimage.io import imsave
 
 from degrade import Camera, Choice, Frame, Integer, Key, Recipe, Space, Uniform
-from degrade.builder.run import build
 from degrade.operators.codec import Jpeg
 from degrade.operators.crop import Crop
 from degrade.operators.display_noise import GaussianNoise
@@ -32,10 +31,11 @@ from degrade.operators.sampling import Downsample, Resize
 from degrade.operators.sensor import Mosaic, Quantise
 from degrade.operators.spatial import AnisotropicKernel, LinearMotionKernel, WanderingMotionKernel
 from degrade.operators.style import DarkenEdges, Edges, ReduceColours, Smooth
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.photos.read import read_source
 from degrade.recipe.files import shipped
 from degrade.recipe.recipe import Plane, Source
-from degrade.store.read import PatchStore
 
 RAW = Source(shrink=4, camera="demo-a")
 DISPLAY = Source(space=Space.DISPLAY)

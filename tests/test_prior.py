@@ -13,11 +13,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from scipy import stats
 
 from degrade import Choice, Integer, Key, LogUniform, Normal, Param, RecipeError, Seed, Uniform
+from degrade.core.param import Model
+from degrade.core.prior import Prior, bounds, plain
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import GaussianKernel
-from degrade.recipe.param import Model
-from degrade.recipe.prior import Prior, bounds, plain
 
 ALPHA = 1e-3
 N = 20_000

@@ -12,10 +12,10 @@ import torch
 from scipy import stats
 
 from degrade import Frame, Grid, Operator, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade.core.spec import Spec
 from degrade.maths import bayer
 from degrade.operators.readout import BadPixels, DarkCurrent, FullWell, PixelResponse, RowNoise
 from degrade.operators.sensor import Mosaic
-from degrade.recipe.spec import Spec
 
 BLACK, FULL = 512.0, 4000.0
 MAPS = [

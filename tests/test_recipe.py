@@ -10,15 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from degrade import Choice, Key, Operator, Recipe, RecipeError, Space, Uniform
+from degrade.core.prior import Prior
+from degrade.core.tree import leaves
 from degrade.operators.crop import Crop
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import AiryKernel, GaussianKernel, PsfBlur
 from degrade.operators.sensor import Mosaic, Quantise
-from degrade.recipe.prior import Prior
 from degrade.recipe.recipe import Plane, Source
 from degrade.recipe.render import Rendering
-from degrade.recipe.tree import leaves
 from tests import contract, strategies
 
 PAIRS = Recipe.load("residual-maps")

@@ -16,16 +16,16 @@ from pydantic import ValidationError
 from test_shade import sphere
 
 from degrade import Choice, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, Uniform
-from degrade.builder.run import build
+from degrade.core.maps import Aux
 from degrade.operators.crop import Crop
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import AiryKernel, PsfBlur
 from degrade.operators.relight import AreaLight, DirectionalLight, EnvironmentLight, PointLight, Relight
 from degrade.operators.sensor import Mosaic, Quantise
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.photos import read_source
-from degrade.recipe.maps import Aux
 from degrade.recipe.recipe import Plane, Source
-from degrade.store.read import PatchStore
 
 N = 65
 SUN = DirectionalLight(azimuth=-30.0, elevation=50.0)

@@ -11,7 +11,7 @@ import photos
 import pytest
 from launch import Launcher
 
-from degrade.store.read import PatchStore
+from degrade.pairs.store import PatchStore
 
 #: The published method's recipe on patches that every sample file has room for.
 RECIPE = photos.recipe_text(("size: 16", "size: 64"), ("per_photo: 6", "per_photo: 16"))

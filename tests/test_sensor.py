@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from degrade import Frame, RecipeError, Space
+from degrade.core.spec import Spec
 from degrade.operators.noise import SensorNoise
 from degrade.operators.sensor import Mosaic, Quantise, Saturate
-from degrade.recipe.spec import Spec
 from tests import strategies
 from tests.test_noise import BLACK, FULL, K0, camera, flat
 

@@ -11,9 +11,9 @@ import pytest
 import stores
 import torch
 
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError
 from degrade.store.layout import UnknownName
-from degrade.store.read import PatchStore
 
 SECOND = dataclasses.replace(stores.LAYOUT, photos=4)
 

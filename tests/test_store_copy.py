@@ -14,10 +14,10 @@ import stores
 import zarr
 from test_store_verify import flipped
 
+from degrade.pairs.store import PatchStore
 from degrade.store.copy import CODECS, copy
 from degrade.store.disk import StoreError
 from degrade.store.layout import UnknownName
-from degrade.store.read import PatchStore
 from degrade.store.shard import plain_rows
 from degrade.store.verify import verify
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import stores
 
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError
-from degrade.store.read import PatchStore
 from degrade.store.write import ShardWriter, create, shard_done
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(stores.__file__).parent), *sys.path])}

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from degrade.pairs.store import PatchStore
 from degrade.store.batch import float_of_words
 from degrade.store.layout import UnknownName
 from degrade.store.permute import Permutation
-from degrade.store.read import PatchStore
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import stores
 import torch
 
-from degrade.store.read import PatchStore
+from degrade.pairs.store import PatchStore
 
 
 @pytest.fixture(scope="module")

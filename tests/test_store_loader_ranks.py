@@ -8,9 +8,9 @@ import stores
 from hypothesis import given
 from hypothesis import strategies as st
 
+from degrade.pairs.store import PatchStore
 from degrade.store.order import Order
 from degrade.store.permute import Windows
-from degrade.store.read import PatchStore
 
 SHUFFLES = [True, False, "window"]
 

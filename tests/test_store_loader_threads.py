@@ -18,10 +18,10 @@ import stores
 import torch
 from torch.utils.data import DataLoader
 
+from degrade.pairs.store import PatchStore
 from degrade.store.batch import Maker, Ring, normalised, sent
 from degrade.store.disk import StoreError
 from degrade.store.loader import Loader
-from degrade.store.read import PatchStore
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_checks_pass_where_nothing_is_wrong_and_are_made_on_request_only(store, 
 
 SCRIPT = """
 import sys, time
-from degrade.store.read import PatchStore
+from degrade.pairs.store import PatchStore
 if __name__ == "__main__":
     loader = PatchStore(sys.argv[1]).loader(2, threads=3)
     batches = iter(loader)

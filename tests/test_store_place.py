@@ -15,10 +15,10 @@ import pytest
 import served
 import stores
 
+from degrade.pairs.store import PatchStore
 from degrade.store.copy import copy
 from degrade.store.disk import StoreError
-from degrade.store.place import Unreachable, place
-from degrade.store.read import PatchStore
+from degrade.store.location import Unreachable, place
 from degrade.store.verify import verify
 from degrade.store.write import create
 
@@ -231,7 +231,7 @@ def run(script: str, *arguments: str) -> str:
 FORK = """
 import multiprocessing, sys
 from degrade.store.disk import StoreError
-from degrade.store.read import PatchStore
+from degrade.pairs.store import PatchStore
 
 store = PatchStore(sys.argv[1])
 def read(out):

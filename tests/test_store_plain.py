@@ -14,7 +14,7 @@ import stores
 
 from degrade.store.disk import StoreError
 from degrade.store.layout import Layout, PlaneLayout
-from degrade.store.plain import Mapped, Positioned, _file, plain
+from degrade.store.mapped import Mapped, Positioned, _file, plain
 
 #: rows of a page and more, so that shards follow each other at whole pages; the last shard is not full
 PAGES = dataclasses.replace(
@@ -97,7 +97,7 @@ def test_a_file_that_shrinks_under_a_reader_is_an_error(built, tmp_path):
 
 def test_files_are_closed_but_not_under_a_reader(built, monkeypatch):
     """With two files kept open, others open in their stead, whatever the number of readers; then none is left."""
-    monkeypatch.setattr("degrade.store.plain._file", lru_cache(2)(_file.__wrapped__))
+    monkeypatch.setattr("degrade.store.mapped._file", lru_cache(2)(_file.__wrapped__))
     store, layout = built
 
     def opened() -> int:

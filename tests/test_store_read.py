@@ -16,10 +16,10 @@ import stores
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError
 from degrade.store.layout import UnknownName
-from degrade.store.plain import plain
-from degrade.store.read import PatchStore
+from degrade.store.mapped import plain
 from degrade.store.shard import crc32c, plain_rows
 from degrade.store.write import create
 

@@ -13,12 +13,12 @@ import photos
 import pytest
 import torch
 
-from degrade.builder.run import build
-from degrade.recipe.errors import RecipeError
+from degrade.core.errors import RecipeError
+from degrade.pairs.encode import encode
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Recipe
-from degrade.store.encode import encode
 from degrade.store.layout import UnknownName
-from degrade.store.read import PatchStore
 
 SUBJECT = """planes:
   subject:    {path: [expose, patches], dtype: float32, margin: keep}

@@ -12,12 +12,12 @@ import pytest
 import torch
 from test_store_rendered import SEEN, SUBJECT, agrees, both
 
-from degrade.builder.run import build
+from degrade.core.errors import RecipeError
 from degrade.operators.noise import SensorNoise
-from degrade.recipe.errors import RecipeError
+from degrade.pairs.run import build
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError
 from degrade.store.layout import UnknownName
-from degrade.store.read import PatchStore
 
 MOSAIC = "  cfa:      {op: mosaic}"
 

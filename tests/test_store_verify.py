@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import stores
 
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError
-from degrade.store.place import LIST
-from degrade.store.read import PatchStore
+from degrade.store.location import LIST
 from degrade.store.verify import verify
 from degrade.store.write import create
 

@@ -15,12 +15,12 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from degrade.pairs.store import PatchStore
 from degrade.store.disk import StoreError, locked
 from degrade.store.finalise import finalise
 from degrade.store.layout import Column, Layout, PlaneLayout, UnknownName
+from degrade.store.mapped import plain
 from degrade.store.metadata import plane_metadata
-from degrade.store.plain import plain
-from degrade.store.read import PatchStore
 from degrade.store.shard import shard_bytes, shard_key
 from degrade.store.write import PhotoFact, ShardWriter, create, done_shards, read_layout, shard_done
 

@@ -13,11 +13,11 @@ from scipy import ndimage
 from skimage import data
 
 from degrade import Chain, Frame, Key, Operator, Recipe, RecipeError, Sensor, Space
+from degrade.core.frame import Grid
 from degrade.maths import regions
 from degrade.operators.priority import EdgeCrop
 from degrade.operators.restyle import DayToNight, Recolour, Threads
 from degrade.operators.style import DarkenEdges, Edges, ReduceColours, Smooth
-from degrade.recipe.frame import Grid
 
 KEY = Key(5).at("photo.png", "it")
 WHOLE: list[dict[str, Any]] = [

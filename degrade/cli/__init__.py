@@ -10,7 +10,7 @@ from typer.rich_utils import rich_format_error
 
 from degrade.cli import calibrate, check, lens, maps, plan, stores  # commands register when they are imported
 from degrade.cli.app import app
-from degrade.recipe.errors import PhotoError, RecipeError
+from degrade.core.errors import PhotoError, RecipeError
 
 __all__ = ["app", "calibrate", "check", "lens", "main", "maps", "plan", "stores"]
 

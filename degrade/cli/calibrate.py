@@ -27,8 +27,8 @@ def noise(
     report: Annotated[Path | None, typer.Option(help="A PNG with curves, residuals and intervals.")] = None,
 ) -> None:
     """Measure k1 and k0 of a camera, from flats and darks at best; a recipe then says `camera: FILE`."""
-    from degrade.look.calibration import report as draw
-    from degrade.photos.calibrate import from_flats, from_picture, from_profile
+    from degrade.calibrate.noise import from_flats, from_picture, from_profile
+    from degrade.calibrate.noise_picture import report as draw
 
     chosen = [path for path in (flats, profile, picture) if path is not None]
     if len(chosen) != 1:
@@ -67,8 +67,8 @@ def psf(
     report: Annotated[Path | None, typer.Option(help="A PNG with curves, kernels, residuals and intervals.")] = None,
 ) -> None:
     """Measure a lens's PSF, from slanted edges or a known target; a recipe then says `{psf: lens, file: FILE}`."""
-    from degrade.look.psf import report as draw
-    from degrade.photos.psf import from_edges, from_target, said
+    from degrade.calibrate.psf import from_edges, from_target, said
+    from degrade.calibrate.psf_picture import report as draw
 
     if out.suffix not in (".npz", ".zarr"):
         raise typer.BadParameter(f"must end in .npz or .zarr, got {out.name}", param_hint="--out")

@@ -28,8 +28,8 @@ def check(
 
     Photon transfer, energy, colour of grey and MTF of each plane. Exit status: 0 all agree, 1 some do not.
     """
-    from degrade.look.check import check as measured
-    from degrade.look.check_picture import report
+    from degrade.check.compare import check as measured
+    from degrade.check.picture import report
 
     name = Path(recipe).stem
     found = measured(Recipe.load(recipe), camera=camera, rows=rows)

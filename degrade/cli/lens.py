@@ -31,10 +31,10 @@ def export(
     """Write the kernels of a recipe's blur as a lens, which a recipe may name in its stead."""
     from rich.progress import Progress
 
+    from degrade.calibrate.tabulate import tabulate
+    from degrade.core.errors import RecipeError, find
+    from degrade.gear.cameras import Camera
     from degrade.operators.optics import PsfBlur
-    from degrade.operators.tabulate import tabulate
-    from degrade.recipe.cameras import Camera
-    from degrade.recipe.errors import RecipeError, find
     from degrade.recipe.recipe import Recipe
 
     nodes = re.fullmatch(r"(\d+)x(\d+)", grid)
@@ -78,7 +78,7 @@ def import_(
     about: Annotated[str, typer.Option(help="What it is and where it comes from.")] = "",
 ) -> None:
     """Make a lens of PSF pictures (names such as psf_{state}_{y}_{x}.png) or of kernels in a MATLAB file."""
-    from degrade.photos.lenses import TEMPLATE, from_matlab, from_pictures
+    from degrade.calibrate.imported import TEMPLATE, from_matlab, from_pictures
 
     if source.suffix.lower() == ".mat":
         if template is not None:
@@ -109,8 +109,8 @@ def show(
     state: Annotated[int, typer.Option(help="Number of the state.", min=0)] = 0,
 ) -> None:
     """Say what a lens holds, and write its kernels over the field as a picture."""
-    from degrade.look.lens import show as draw
-    from degrade.recipe.lens import Lens
+    from degrade.calibrate.lens_picture import show as draw
+    from degrade.gear.lens import Lens
 
     found = Lens.named(file)
     say(_said(found.psf.shape))

@@ -32,7 +32,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """Foretell rows, bytes, time and memory of a build, from two photos that are built to measure and thrown away."""
-    from degrade.builder.forecast import forecast
+    from degrade.pairs.forecast import forecast
 
     named = chosen(recipe, iso, seed)
     with console.status("") as status:

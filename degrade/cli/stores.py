@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from degrade.cli.app import app, chosen, console, say, stoppable
-from degrade.recipe.disk import whole
+from degrade.core.disk import whole
 
 StorePath = Annotated[
     str, typer.Argument(help="The store: a .zarr folder, or its address, https:// s3:// gs://", show_default=False)
@@ -37,8 +37,8 @@ def build(
 
     Exit status: 0 all photos built, 2 some quarantined (`degrade info` says why), 1 nothing useful.
     """
-    from degrade.builder.progress import bar
-    from degrade.builder.run import build as run
+    from degrade.pairs.progress import bar
+    from degrade.pairs.run import build as run
 
     named = chosen(recipe, iso, seed)
     with stoppable():
@@ -63,7 +63,7 @@ def info(
     store: StorePath, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False
 ) -> None:
     """Say what a store holds: rows, planes, draws, quarantined photos."""
-    from degrade.store.read import PatchStore
+    from degrade.pairs.store import PatchStore
 
     opened = PatchStore(store)
     facts = opened.info()
@@ -98,7 +98,7 @@ def show(
 ) -> None:
     """Write a contact sheet: planes side by side, their differences, the kernel, the draws."""
     from degrade.look.sheet import contact_sheet
-    from degrade.store.read import PatchStore
+    from degrade.pairs.store import PatchStore
 
     beside = Path(Path(store).name if "://" in store else store)
     target = out or beside.with_suffix(".png")
@@ -161,7 +161,7 @@ def replay(
     photos: Annotated[Path, typer.Option(help="The folder that the store was built from.", show_default=False)],
 ) -> None:
     """Render a row again from its address and compare it with what is stored. Exit status 1 if it differs."""
-    from degrade.store.read import PatchStore
+    from degrade.pairs.store import PatchStore
 
     again = PatchStore(store).replay(row, photos=photos)
     for name, values in again.planes.items():
@@ -190,8 +190,8 @@ def demo(
     workers: Annotated[int | None, typer.Option(help="Local worker processes; one a core by default.", min=1)] = None,
 ) -> None:
     """Make three RAW photographs of real scenes, pairs from them, a check, a picture and a short training."""
-    from degrade.builder.progress import bar
     from degrade.demo import demo as run
+    from degrade.pairs.progress import bar
 
     with stoppable():
         report = run(out, workers=workers, say=say, progress=bar)

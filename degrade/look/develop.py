@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.frame import Frame, Space
 from degrade.maths import bayer, colour
-from degrade.recipe.frame import Frame, Space
 
 NEUTRAL = (1.0, 1.0, 1.0)
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

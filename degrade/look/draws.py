@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from degrade.look.paper import INK, SOFT, Text, measure
+from degrade.look.typeset import INK, SOFT, Text, measure
 
 SIZE, SPACE = 12, 18  #: of the type, and between the names and the values [pixels]
 ROW = "row"  #: the group of what belongs to no operator

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from degrade.look.paper import save
+from degrade.look.typeset import save
 
 
 @dataclass(frozen=True, eq=False)

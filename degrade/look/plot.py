@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from degrade.look.paper import INK, RULE, SOFT, Colour, Text
+from degrade.look.typeset import INK, RULE, SOFT, Colour, Text
 
 RED, GREEN, LIME, BLUE = (224, 108, 100), (120, 190, 120), (150, 205, 130), (110, 150, 230)
 PLANES: tuple[Colour, ...] = (RED, GREEN, LIME, BLUE)  #: R G1 G2 B

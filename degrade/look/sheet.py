@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageDraw
 
+from degrade.core.errors import find
+from degrade.core.frame import Space
 from degrade.look import develop as dev
 from degrade.look.draws import Draws
-from degrade.look.paper import INK, PAPER, RULE, SOFT, Text, save
 from degrade.look.tiles import Array, Light, Tile, difference_tile, differences, kernel_tile, paint_tiles, plane_tile
-from degrade.recipe.errors import find
-from degrade.recipe.frame import Space
+from degrade.look.typeset import INK, PAPER, RULE, SOFT, Text, save
 
 MARGIN, GAP, GUTTER = 28, 14, 150  #: around the sheet, between tiles, width of the text at the left [pixels]
 LEAST, MOST = 176, 384  #: side of a tile: small patches grow to the first, large ones shrink to the second

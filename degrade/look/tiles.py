@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from degrade.core.frame import Space
 from degrade.look import develop as dev
-from degrade.look.paper import INK, PAPER, SOFT, Text
-from degrade.recipe.frame import Space
+from degrade.look.typeset import INK, PAPER, SOFT, Text
 
 Array = NDArray[Any]
 

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch.nn import functional
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator
+from degrade.core.param import Param
+from degrade.core.prior import Choice
+from degrade.core.registry import register
+from degrade.core.spec import Spec, up
 from degrade.maths import jpeg
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Choice
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec, up
 
 Sampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 Image = NDArray[np.uint8]

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from degrade.recipe.frame import Frame
-from degrade.recipe.group import Rows
-from degrade.recipe.key import Key
-from degrade.recipe.patches import ABSENT, Patches
-from degrade.recipe.registry import register
+from degrade.core.frame import Frame
+from degrade.core.group import Rows
+from degrade.core.key import Key
+from degrade.core.patches import ABSENT, Patches
+from degrade.core.registry import register
 
 TRIES = 64  #: rectangles tried for a row before it is given up
 

@@ -8,14 +8,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from degrade.core import maps
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Sensor, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import depth as optics
-from degrade.recipe import maps
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 
 @register("depth_defocus")

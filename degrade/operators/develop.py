@@ -13,15 +13,15 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from degrade.core.frame import Frame, Sensor, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.prior import Choice, LogUniform, Normal, Seed, Uniform
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import colour, demosaic
 from degrade.maths.sensor import noisy
 from degrade.operators.noise import RAW
-from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Choice, LogUniform, Normal, Seed, Uniform
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 Curve = Literal["srgb", "gamma", "filmic"]
 Method = Literal["bilinear", "malvar", "menon"]

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.prior import Seed
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import display
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Seed
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 Level = Annotated[float, Field(ge=0, le=255)]
 Grey = Annotated[float, Field(ge=0, le=1)]

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.frame import Sensor
+from degrade.core.param import Model, Param
 from degrade.maths import psf as spread
 from degrade.maths.pupil import pupil_transfer
-from degrade.recipe.errors import PhotoError, RecipeError
-from degrade.recipe.frame import Sensor
-from degrade.recipe.param import Model, Param
 
 Width = Annotated[float, Field(ge=0, le=100)]
 Sigma = Annotated[float, Field(ge=0.05, le=100)]

@@ -14,13 +14,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Sensor
+from degrade.core.param import Param
+from degrade.core.prior import Choice, Prior, bounds
+from degrade.gear.lens import Lens
 from degrade.maths.fourier import frequencies
 from degrade.operators.kernels import ApertureKernel, Kernel, numbers
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Sensor
-from degrade.recipe.lens import Lens
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Choice, Prior, bounds
 
 
 class LensKernel(Kernel):

@@ -1,6 +1,6 @@
 """Photon and read noise on a camera's curve: Gaussian by the formula, or exact counts with heavy-tailed read noise.
 
-``sigma^2 = [k1 (S - OB) + k0] ISO / 100``; a camera may refine how k1 and k0 follow ISO (`degrade.recipe.cameras`).
+``sigma^2 = [k1 (S - OB) + k0] ISO / 100``; a camera may refine how k1 and k0 follow ISO (`degrade.gear.cameras`).
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.frame import Frame, Sensor, Space
+from degrade.core.key import Key, Keys
+from degrade.core.operator import Drawn, Operator, column
+from degrade.core.param import Param
+from degrade.core.prior import Seed, bounds
+from degrade.core.registry import register
+from degrade.gear import cameras
 from degrade.maths.gradient import root
 from degrade.maths.noise import poisson_quantile, tukey_lambda
 from degrade.maths.philox import normal_field, uniform_field
 from degrade.maths.sensor import noisy
-from degrade.recipe import cameras
-from degrade.recipe.errors import PhotoError, RecipeError
-from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.key import Key, Keys
-from degrade.recipe.operator import Drawn, Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Seed, bounds
-from degrade.recipe.registry import register
 
 RAW = frozenset({Space.LINEAR, Space.MOSAIC})
 Iso = Annotated[float, Field(gt=0)]

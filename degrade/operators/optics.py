@@ -16,6 +16,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Sensor, Space
+from degrade.core.operator import Operator
+from degrade.core.param import Param
+from degrade.core.prior import Choice, bounds
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import filter, fourier
 from degrade.maths import psf as spread
 from degrade.operators.kernels import (
@@ -42,13 +49,6 @@ from degrade.operators.spatial import (
     SincKernel,
     WanderingMotionKernel,
 )
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.operator import Operator
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Choice, bounds
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 __all__ = ["AnyKernel", "Illumination", "LateralChromatic", "PsfBlur", "Zernike"]
 

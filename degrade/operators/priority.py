@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
+from degrade.core.frame import Frame
+from degrade.core.group import Rows
+from degrade.core.key import Key
+from degrade.core.patches import ABSENT, Patches
+from degrade.core.registry import register
 from degrade.operators.crop import TRIES, Share
 from degrade.operators.style import mapped
-from degrade.recipe.frame import Frame
-from degrade.recipe.group import Rows
-from degrade.recipe.key import Key
-from degrade.recipe.patches import ABSENT, Patches
-from degrade.recipe.registry import register
 
 
 @register("edge_crop")

@@ -17,16 +17,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core.errors import PhotoError
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.prior import Integer, Seed
+from degrade.core.registry import register
 from degrade.maths import bayer
 from degrade.maths.noise import poisson_quantile
 from degrade.maths.philox import normal_field, uniform_field
 from degrade.operators.noise import RAW, electron
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Integer, Seed
-from degrade.recipe.registry import register
 
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

@@ -10,13 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core import maps
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Model, Param
+from degrade.core.registry import register
 from degrade.maths import shade
 from degrade.maths.colour import apply_matrix
-from degrade.recipe import maps
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Model, Param
-from degrade.recipe.registry import register
 
 Level = Annotated[float, Field(ge=0, le=100)]
 Length = Annotated[float, Field(gt=0, le=1e6)]

@@ -9,16 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.prior import Seed, Uniform
+from degrade.core.registry import register
 from degrade.maths import palette as few
 from degrade.maths import regions
 from degrade.maths.colour import SRGB_TO_XYZ, srgb_decode, srgb_encode
 from degrade.maths.edges import luminance
 from degrade.operators.style import Colour, Share, Whole, numbers, palette_of
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Seed, Uniform
-from degrade.recipe.registry import register
 
 #: What rods make of a light of luminance 1: the colour of moonlit night, chromaticity (0.25, 0.25), as linear sRGB.
 NIGHT = tuple(

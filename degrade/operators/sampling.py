@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Grid, Space
+from degrade.core.group import Group, Rows, agreeing, merge
+from degrade.core.maps import how
+from degrade.core.operator import Operator
+from degrade.core.param import Param
+from degrade.core.prior import Choice, Prior, bounds
+from degrade.core.registry import register
+from degrade.core.spec import Spec, tidy, up
 from degrade.maths import resize
 from degrade.maths.maps import laid, shrunk
 from degrade.maths.resample import area
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Grid, Space
-from degrade.recipe.group import Group, Rows, agreeing, merge
-from degrade.recipe.maps import how
-from degrade.recipe.operator import Operator
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Choice, Prior, bounds
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec, tidy, up
 
 Shape = Literal["nearest", "area", "box", "bilinear", "hamming", "bicubic", "mitchell", "spline", "lanczos"]
 

@@ -9,15 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Space
+from degrade.core.maps import how
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import bayer, sensor
 from degrade.maths.maps import shrunk
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.maps import how
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 
 @register("mosaic")

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import display
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 
 @register("usm")

@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from degrade.core.frame import Sensor
+from degrade.core.param import Param
+from degrade.core.prior import Seed
 from degrade.maths import motion, shapes
 from degrade.maths.psf import field_transfer
 from degrade.operators.kernels import Angle, Kernel, Sigma, Width, numbers
-from degrade.recipe.frame import Sensor
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Seed
 
 Beta = Annotated[float, Field(ge=0.1, le=16)]
 

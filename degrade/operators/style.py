@@ -13,17 +13,17 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
+from degrade.core.frame import Frame, Space
+from degrade.core.key import Key, Keys
+from degrade.core.operator import Drawn, Operator, column
+from degrade.core.param import Param
+from degrade.core.prior import Seed, bounds
+from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import edges as edge
 from degrade.maths import palette as few
 from degrade.maths import smooth as windows
-from degrade.recipe.errors import RecipeError
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.key import Key, Keys
-from degrade.recipe.operator import Drawn, Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.prior import Seed, bounds
-from degrade.recipe.registry import register
-from degrade.recipe.spec import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Colour = tuple[Share, Share, Share]

@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.recipe import maps
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.frame import Frame, Space
-from degrade.recipe.operator import Operator, column
-from degrade.recipe.param import Param
-from degrade.recipe.registry import register
+from degrade.core import maps
+from degrade.core.errors import PhotoError
+from degrade.core.frame import Frame, Space
+from degrade.core.operator import Operator, column
+from degrade.core.param import Param
+from degrade.core.registry import register
 
 FAR = 1e7  #: from here on a depth is the horizon [m]
 

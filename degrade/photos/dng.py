@@ -18,8 +18,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from degrade.core.disk import whole
 from degrade.maths.bayer import red_site
-from degrade.recipe.disk import whole
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
 _D65 = 21

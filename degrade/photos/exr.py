@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.maps import kind
+from degrade.core.errors import PhotoError
+from degrade.core.maps import kind
 
 MOST: Final = 2**29  #: pixels that a picture may have: more than any camera's; a damaged header may ask for any number
 #: Channels that a map of each kind may be in, a letter each, the likeliest first.

@@ -18,10 +18,10 @@ import numpy as np
 import rawpy
 import torch
 
+from degrade.core.errors import PhotoError
 from degrade.maths import bayer
 from degrade.maths.colour import camera_to_srgb
 from degrade.photos.tags import Tags, numbers, text
-from degrade.recipe.errors import PhotoError
 
 Matrix = tuple[tuple[float, ...], ...]
 

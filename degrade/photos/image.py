@@ -18,11 +18,11 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
+from degrade.core.errors import PhotoError
+from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths.colour import srgb_decode
 from degrade.maths.resample import area
 from degrade.photos.tags import BROKEN, COLOR_FILTER_ARRAY, silent, whole
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.frame import Frame, Grid, Sensor, Space
 
 Path = str | os.PathLike[str]
 

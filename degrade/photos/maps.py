@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.disk import whole
+from degrade.core.errors import PhotoError
+from degrade.core.frame import Frame
+from degrade.core.maps import Aux, how, kind
 from degrade.maths.colour import srgb_decode
 from degrade.maths.maps import laid, unit
 from degrade.photos.exr import read_exr
 from degrade.photos.folder import path_of
 from degrade.photos.tags import BROKEN, silent
-from degrade.recipe.disk import whole
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.frame import Frame
-from degrade.recipe.maps import Aux, how, kind
 
 ASPECT: Final = 0.005  #: by how much width over height may differ from the photo's
 COUNTED: Final = ("depth", "height", "label")  #: kinds whose whole numbers are taken as they are

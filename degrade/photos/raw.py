@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.errors import PhotoError
+from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths import bayer, bayer_cpu
 from degrade.photos.facts import RawFacts, gather
 from degrade.photos.tags import Tags, is_linear_raw, read_tags
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.frame import Frame, Grid, Sensor, Space
 
 Path = str | os.PathLike[str]
 

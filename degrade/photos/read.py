@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import torch
 
+from degrade.core.errors import PhotoError
+from degrade.core.frame import Frame, Space
 from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS
 from degrade.photos.image import read_picture
 from degrade.photos.maps import read_map
 from degrade.photos.raw import read_raw
-from degrade.recipe.errors import PhotoError
-from degrade.recipe.frame import Frame, Space
 from degrade.recipe.recipe import Source
 
 
@@ -34,7 +34,7 @@ def read_photo(
     >>> read_photo("holiday.txt", space="linear")
     Traceback (most recent call last):
         ...
-    degrade.recipe.errors.PhotoError: holiday.txt is not named like a photo: see RAW_EXTENSIONS and PICTURE_EXTENSIONS
+    degrade.core.errors.PhotoError: holiday.txt is not named like a photo: see RAW_EXTENSIONS and PICTURE_EXTENSIONS
     """
     extension = os.path.splitext(os.fspath(path))[1].lower()
     if extension in RAW_EXTENSIONS:

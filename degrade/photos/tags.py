@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import tifffile
 
-from degrade.recipe.errors import PhotoError
+from degrade.core.errors import PhotoError
 
 #: Tag code to what it holds: text, or numbers (fractions already divided).
 Tags = dict[int, str | tuple[float, ...]]

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from degrade.recipe.compose import Maybe, OneOf, Shuffle
-from degrade.recipe.key import Keys
-from degrade.recipe.operator import Operator
-from degrade.recipe.prior import Choice, Prior, plain
+from degrade.core.compose import Maybe, OneOf, Shuffle
+from degrade.core.key import Keys
+from degrade.core.operator import Operator
+from degrade.core.prior import Choice, Prior, plain
 
 Values = NDArray[np.float64]
 

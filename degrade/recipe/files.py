@@ -11,11 +11,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 
-from degrade.recipe.errors import RecipeError, nearest
-from degrade.recipe.maps import Aux
-from degrade.recipe.param import Model
+from degrade.core.errors import RecipeError, nearest
+from degrade.core.maps import Aux
+from degrade.core.param import Model
+from degrade.core.registry import load_operators
 from degrade.recipe.recipe import Plane, Recipe, Source
-from degrade.recipe.registry import load_operators
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -62,7 +62,7 @@ def parse(text: str) -> Recipe:
 
     >>> parse("seed: 1")
     Traceback (most recent call last):
-    degrade.recipe.errors.RecipeError: operators: field required
+    degrade.core.errors.RecipeError: operators: field required
     """
     return build(_data(text))
 

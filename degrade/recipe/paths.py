@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from degrade.recipe.errors import RecipeError, find
-from degrade.recipe.operator import Operator
-from degrade.recipe.patches import Patches
-from degrade.recipe.spec import Spec
+from degrade.core.errors import RecipeError, find
+from degrade.core.operator import Operator
+from degrade.core.patches import Patches
+from degrade.core.spec import Spec
 
 Path = tuple[str, ...]
 

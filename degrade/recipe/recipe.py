@@ -25,17 +25,19 @@ from pydantic import (
     model_validator,
 )
 
-from degrade.recipe import cameras, held, lens, maps
+from degrade.core import maps
+from degrade.core.errors import RecipeError, find, nearest
+from degrade.core.frame import Frame, Sensor, Space
+from degrade.core.key import Key, Keys
+from degrade.core.maps import Aux
+from degrade.core.operator import Operator
+from degrade.core.param import Model
+from degrade.core.patches import Patches
+from degrade.core.spec import Spec
+from degrade.gear import cameras, lens
+from degrade.recipe import derive
 from degrade.recipe.columns import Columns
-from degrade.recipe.errors import RecipeError, find, nearest
-from degrade.recipe.frame import Frame, Sensor, Space
-from degrade.recipe.key import Key, Keys
-from degrade.recipe.maps import Aux
-from degrade.recipe.operator import Operator
-from degrade.recipe.param import Model
-from degrade.recipe.patches import Patches
 from degrade.recipe.paths import Path, Paths
-from degrade.recipe.spec import Spec
 
 if TYPE_CHECKING:
     from degrade.recipe.transform import Transform
@@ -200,7 +202,7 @@ class Recipe(Model):
     @cached_property
     def roots(self) -> Mapping[str, tuple[str, ...]]:
         """Stored planes from which planes that are not stored can be rendered, with the maps that each keeps."""
-        return held.roots(self)
+        return derive.roots(self.paths, self.stored)
 
     @cached_property
     def specs(self) -> dict[str, Spec]:
@@ -226,7 +228,7 @@ class Recipe(Model):
     def notes(self) -> tuple[str, ...]:
         """Names of the numbers a row that are known once it is rendered: of operators, and of `roots`."""
         own = (f"{name}.{note}" for name in self.paths.behind for note in self.operators[name].noted())
-        return (*own, *(n for root in self.roots for n in held.notes(root, self.specs[root].channels)))
+        return (*own, *(n for root in self.roots for n in derive.notes(root, self.specs[root].channels)))
 
     # -- identity -----------------------------------------------------------------------------------------------------
 

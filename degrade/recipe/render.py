@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degrade.recipe import held
+from degrade.core.compose import run
+from degrade.core.errors import PhotoError, RecipeError, find
+from degrade.core.frame import Frame, Sensor
+from degrade.core.group import Group, Rows, merge, subset
+from degrade.core.key import Key, Keys
+from degrade.core.operator import Drawn, Operator
+from degrade.core.patches import ABSENT, Patches
+from degrade.recipe import derive
 from degrade.recipe.columns import Columns, Values
-from degrade.recipe.compose import run
-from degrade.recipe.errors import PhotoError, RecipeError, find
-from degrade.recipe.frame import Frame, Sensor
-from degrade.recipe.group import Group, Rows, merge, subset
-from degrade.recipe.key import Key, Keys
-from degrade.recipe.operator import Drawn, Operator
-from degrade.recipe.patches import ABSENT, Patches
 
 if TYPE_CHECKING:
     from degrade.recipe.paths import Path, Paths
@@ -135,7 +135,7 @@ class Rendering:
         """The recipe's planes."""
         return self.recipe.paths
 
-    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
         """The rows just behind the crop, where rendering begins."""
         return self.cut(path[:-1], at, margin) if path[-1] == self.recipe.paths.crop_name else None
 
@@ -157,7 +157,7 @@ class Rendering:
             block = Block(self, at)
             frames = {name: block.plane(name) for name in planes or self.recipe.stored}
         for root in self.recipe.roots.keys() & frames.keys():
-            for name, values in held.noted(root, frames[root]).items():
+            for name, values in derive.noted(root, frames[root]).items():
                 self.note(name, at, values)
         return frames
 
@@ -219,7 +219,7 @@ class Source(Protocol):
         """The operators, drawn for all rows."""
         ...
 
-    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
         """Some rows after this beginning of a path, ``margin`` pixels around each, if they are at hand there."""
         ...
 
@@ -252,7 +252,7 @@ class Block:
     def _beginning(self, path: Path) -> list[Group]:
         """The rows after this beginning of a path, with the margin that its planes need."""
         if path not in self.done:
-            here = self.source.held(path, self.at, self.paths.margins[path])
+            here = self.source.at_hand(path, self.at, self.paths.margins[path])
             self.done[path] = self._step(path) if here is None else [Group(np.arange(len(self.at)), here)]
         return self.done[path]
 

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degrade.recipe.compose import run
-from degrade.recipe.errors import PhotoError, RecipeError, find
-from degrade.recipe.frame import Frame, Grid, Sensor
-from degrade.recipe.group import Group, Rows, merge
-from degrade.recipe.key import Key, Keys
+from degrade.core.compose import run
+from degrade.core.errors import PhotoError, RecipeError, find
+from degrade.core.frame import Frame, Grid, Sensor
+from degrade.core.group import Group, Rows, merge
+from degrade.core.key import Key, Keys
 from degrade.recipe.render import Block, anywhere, drawn_behind, one_thread
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class _Batch:
         """The recipe's planes."""
         return self.recipe.paths
 
-    def held(self, path: Path, at: Rows, margin: int) -> Frame | None:
+    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
         """The middle of the pictures, behind the crop; they are all of one block, ``at``."""
         if path[-1] != self.recipe.paths.crop_name:
             return None

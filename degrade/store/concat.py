@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from degrade.store.disk import StoreError
-from degrade.store.loader import Loadable
+from degrade.store.layout import Layout, PlaneLayout
+from degrade.store.read import Store
+from degrade.store.source import Loadable
 
-if TYPE_CHECKING:
-    from degrade.store.batch import Batch, Finish
-    from degrade.store.layout import Layout, PlaneLayout
-    from degrade.store.read import PatchStore
-    from degrade.store.rendered import Draws, Rendered
-    from degrade.store.row import Row
+S = TypeVar("S", bound=Store)
 
 
-class Concatenated(Loadable):
-    """Stores read as one; made by `PatchStore.concat`. Rows of each follow those of the one before, absent ones too.
+class Concatenated(Loadable, Generic[S]):
+    """Stores read as one: rows of each follow those of the one before, absent ones too.
 
     Attributes:
         stores: the stores.
@@ -31,19 +27,21 @@ class Concatenated(Loadable):
         layout: that of the first store, for its planes.
     """
 
-    def __init__(self, stores: Sequence[PatchStore | Concatenated]) -> None:
+    def __init__(self, stores: Sequence[S | Concatenated[S]]) -> None:
         for one in stores:
             if not isinstance(one, Loadable):
                 raise StoreError(f"only opened stores are joined, got {one!r}: PatchStore({one!r})")
-        self.stores = tuple(s for one in stores for s in (one.stores if isinstance(one, Concatenated) else (one,)))
+        self.stores: tuple[S, ...] = tuple(
+            s for one in stores for s in (one.stores if isinstance(one, Concatenated) else (one,))
+        )
         if not self.stores:
             raise StoreError("there is nothing to join: give at least one store")
         self.layout: Layout = self.stores[0].layout
         for other in self.stores[1:]:
             if other.planes != self.planes:
                 raise StoreError(
-                    f"only stores of equal planes are joined: {self.stores[0].path} has {_said(self.planes)}; "
-                    f"{other.path} has {_said(other.planes)}"
+                    f"only stores of equal planes are joined: {self.stores[0].path} has {described(self.planes)}; "
+                    f"{other.path} has {described(other.planes)}"
                 )
         self.first = np.cumsum([0, *(s.layout.rows for s in self.stores)])
 
@@ -62,15 +60,6 @@ class Concatenated(Loadable):
         numbers = np.concatenate([s.rows + a for s, a in zip(self.stores, self.first, strict=False)])
         numbers.flags.writeable = False
         return numbers
-
-    def row(self, index: int) -> Row:
-        """One row with its draws; it bears its number in its own store.
-
-        Raises:
-            IndexError: if it is outside the stores, or absent.
-        """
-        (store, rows, _), *_ = self.parts(self._inside(np.array([index])))
-        return store.row(int(rows[0]))
 
     def checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         for store, own, _ in self.parts(np.sort(self._inside(rows))):
@@ -97,24 +86,7 @@ class Concatenated(Loadable):
         for store, own, _ in self.parts(rows):
             store.ahead(plane, own)
 
-    def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Renderings:
-        """Planes that are not stored, each row's from its own store, see `PatchStore.rendered`.
-
-        Raises:
-            RecipeError: if one of the stores cannot render one of them; says why.
-            StoreError: if they come out in different shapes.
-        """
-        own = {s: s.rendered(planes, draws, seed) for s in self.stores}
-        first = own[self.stores[0]].layouts
-        for store, one in own.items():
-            if one.layouts != first:
-                raise StoreError(
-                    f"only equal planes are joined: rendered from {self.stores[0].path} they are {_said(first)}; from "
-                    f"{store.path} {_said(one.layouts)}"
-                )
-        return Renderings(self, own)
-
-    def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[PatchStore, NDArray[np.int64], slice]]:
+    def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[S, NDArray[np.int64], slice]]:
         """Each store that ascending rows reach, their numbers in it, and where they stand among all; all for none."""
         cuts = np.searchsorted(rows, self.first)
         for store, begin, (a, b) in zip(self.stores, self.first, pairwise(cuts.tolist()), strict=False):
@@ -128,37 +100,6 @@ class Concatenated(Loadable):
         return rows
 
 
-class Renderings:
-    """What `Rendered` is to one store, to several."""
-
-    def __init__(self, stores: Concatenated, own: Mapping[PatchStore, Rendered]) -> None:
-        self.stores, self.own = stores, own
-        self.reads = tuple(dict.fromkeys(n for one in own.values() for n in one.reads))
-
-    def refuse(self, stored: Sequence[str]) -> None:
-        """Raises RecipeError where a stored plane, delivered beside these, was drawn otherwise."""
-        for one in self.own.values():
-            one.refuse(stored)
-
-    def finish(self, asked: Sequence[str], dn: bool = False) -> Finish:
-        """As `Rendered.finish`."""
-        return partial(self._finished, tuple(asked), {store: one.finish(asked, dn) for store, one in self.own.items()})
-
-    def _finished(
-        self,
-        asked: tuple[str, ...],
-        each: Mapping[PatchStore, Finish],
-        rows: NDArray[np.int64],
-        batch: Batch,
-        epoch: int,
-        seed: int,
-    ) -> Batch:
-        parts = [
-            each[store](own, {n: t[at] for n, t in batch.items()}, epoch, seed)
-            for store, own, at in self.stores.parts(rows)
-        ]
-        return {n: torch.cat([part[n] for part in parts]) for n in asked}
-
-
-def _said(planes: dict[str, PlaneLayout]) -> str:
+def described(planes: Mapping[str, PlaneLayout]) -> str:
+    """Planes in a sentence: names, shapes, number types, spaces."""
     return ", ".join(f"{p.name} {'x'.join(map(str, p.shape))} {p.dtype} {p.space}" for p in planes.values())

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from degrade.recipe.disk import sync_path
+from degrade.core.disk import sync_path
 from degrade.store.disk import StoreError, contiguous, digest, explained, locked, sync_all
 from degrade.store.layout import Layout, PlaneLayout, unknown
+from degrade.store.location import LIST, ROOT, Folder
 from degrade.store.metadata import Json, dumps, group_metadata, lists, plane_metadata, root_sealed
-from degrade.store.place import LIST, ROOT, Folder
-from degrade.store.read import PatchStore
+from degrade.store.read import Store
 from degrade.store.record import Files, listed, plane_file
 from degrade.store.shard import MISSING, crc32c
 from degrade.store.verify import brief, lost_rows
@@ -42,7 +42,7 @@ CODECS: Mapping[str, Json | None] = {  #: Zarr's word for each; blosc and lz4 sh
 }
 
 
-def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Progress | None = None) -> PatchStore:
+def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Progress | None = None) -> Store:
     """Copies a finished store into a folder, all of it or nothing.
 
     Args:
@@ -57,7 +57,7 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
     """
     if codec not in CODECS:
         raise unknown("codec", codec, CODECS)
-    target, source = Path(out), PatchStore(store)
+    target, source = Path(out), Store(store)
     if "://" in str(out) or os.path.lexists(target):
         raise StoreError(f"{out} cannot be written: name a folder that is not there yet")
     if isinstance(source.place, Folder) and target.resolve().is_relative_to(source.place.folder.resolve()):
@@ -72,13 +72,13 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
 
     with _whole(target) as folder:
         _write(source, folder, codec, tell)
-        copied = PatchStore(folder)
+        copied = Store(folder)
         for plane, k in _shards(source.layout):
             rows = np.asarray(source.layout.shard_rows(k))
             if lost := lost_rows(copied, plane.name, rows):
                 raise StoreError(f"the copy of plane {plane.name!r}, shard {k} came out wrong (rows {brief(lost)})")
             tell(len(rows) * plane.row_bytes)
-    return PatchStore(target)
+    return Store(target)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _shards(layout: Layout) -> Iterable[tuple[PlaneLayout, int]]:
     return ((plane, k) for plane in layout.planes for k in range(layout.shards))
 
 
-def _write(source: PatchStore, folder: Path, codec: str, tell: Callable[[int], object]) -> None:
+def _write(source: Store, folder: Path, codec: str, tell: Callable[[int], object]) -> None:
     there, layout = source.place, source.layout
     manifest = there.read(LIST)
     if manifest is None:
@@ -135,7 +135,7 @@ def _write(source: PatchStore, folder: Path, codec: str, tell: Callable[[int], o
     _put(folder / ROOT, [root_sealed(layout, members, digest(listing))])
 
 
-def _shard(source: PatchStore, plane: PlaneLayout, k: int, codec: str, pool: ThreadPoolExecutor) -> Parts:
+def _shard(source: Store, plane: PlaneLayout, k: int, codec: str, pool: ThreadPoolExecutor) -> Parts:
     """A shard's rows, encoded, and its index."""
     rows = np.asarray(source.layout.shard_rows(k))
     block = np.empty((len(rows), *plane.shape), plane.dtype)

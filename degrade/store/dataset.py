@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from degrade.store.batch import Batch, Maker
-
-if TYPE_CHECKING:
-    from degrade.store.loader import Loadable
+from degrade.store.source import Loadable
 
 
 class PatchDataset(Dataset[Batch]):

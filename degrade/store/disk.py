@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe.disk import sync_path, whole
+from degrade.core.disk import sync_path, whole
 
 BUILD = Path(".degrade", "build")
 SYNCS = 16  #: files that are synced at a time

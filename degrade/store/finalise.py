@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe.disk import whole
-from degrade.store import camera
+from degrade.core.disk import whole
 from degrade.store.disk import BUILD, StoreError, digest, explained, sync_all, write_file
 from degrade.store.layout import Layout
 from degrade.store.metadata import (
@@ -33,6 +32,7 @@ from degrade.store.metadata import (
     table_metadata,
 )
 from degrade.store.record import (
+    CAMERA,
     MANIFEST,
     Files,
     PhotoFact,
@@ -158,7 +158,7 @@ def _write_table(out: _Listed, photos: Sequence[tuple[PhotoFact, int]]) -> None:
         texts = [str(getattr(p, name)).encode() for p, _ in photos]
         width = max(1, *map(len, texts))
         table[f"photo_{name}"] = np.array(texts, f"S{width}").view(np.uint8).reshape(len(texts), width)
-    about = {"photo_camera": {"fields": list(camera.NAMES)}}
+    about = {"photo_camera": {"fields": list(CAMERA)}}
     for name, values in table.items():
         size = min(COLUMN_CHUNK, len(values))
         for i in range(0, len(values), size):

@@ -7,26 +7,18 @@ training step works: NumPy's and the system's copies need no lock of Python's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.recipe.errors import RecipeError
 from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over, named_device
-from degrade.store.disk import StoreError
-from degrade.store.order import Order, Shuffle, row_numbers, whole_number
+from degrade.store.order import Order, Shuffle, whole_number
 from degrade.store.permute import Windows
-from degrade.store.shard import crc32c
-
-if TYPE_CHECKING:
-    from degrade.store.concat import Renderings
-    from degrade.store.dataset import PatchDataset
-    from degrade.store.layout import Layout, PlaneLayout
-    from degrade.store.rendered import Draws, Rendered
+from degrade.store.source import Loadable
 
 
 class Loader:
@@ -163,143 +155,3 @@ def _distributed() -> tuple[int, int]:
 
     begun = distributed.is_available() and distributed.is_initialized()
     return (distributed.get_rank(), distributed.get_world_size()) if begun else (0, 1)
-
-
-class Loadable:
-    """Base of what a loader reads: rows of planes, by number."""
-
-    layout: Layout
-    columns: Mapping[str, NDArray[Any]]
-
-    @property
-    def planes(self) -> dict[str, PlaneLayout]:
-        """The planes by name."""
-        raise NotImplementedError
-
-    @cached_property
-    def rows(self) -> NDArray[np.int64]:
-        """Numbers of the rows present, ascending."""
-        raise NotImplementedError
-
-    def checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``rows``.
-
-        Raises:
-            IndexError: if one of them is outside, or absent.
-        """
-        raise NotImplementedError
-
-    def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
-        raise NotImplementedError
-
-    def levels(self, plane: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Black, and white minus black, of some rows ``(n,)``, ascending; None for a float plane."""
-        raise NotImplementedError
-
-    def check(self, plane: str, rows: NDArray[np.int64], found: NDArray[Any]) -> None:
-        """Compares rows, ascending and as stored, ``(n, c, h, w)``, with the CRC-32C noted when they were written.
-
-        Raises:
-            StoreError: names plane, shard and row of the first that differs.
-        """
-        noted = self.columns[f"crc32c_{plane}"][rows]
-        for row, data, crc in zip(rows.tolist(), found, noted.tolist(), strict=True):
-            if crc32c(data) != crc:
-                raise StoreError(
-                    f"row {row} of plane {plane!r} (shard {row // self.layout.rows_per_shard}) is damaged: its "
-                    "CRC-32C differs from the one written; `degrade verify` finds all that is"
-                )
-
-    def ahead(self, plane: str, rows: NDArray[np.int64]) -> None:
-        """A hint that rows, ascending, are read soon."""
-
-    def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Rendered | Renderings:
-        """Planes that are not stored, as renderings of those that are.
-
-        Raises:
-            RecipeError: if one of them cannot be rendered from what is stored; says why.
-        """
-        raise NotImplementedError
-
-    def loader(
-        self,
-        batch_size: int,
-        planes: Sequence[str] | None = None,
-        *,
-        device: str | torch.device = "cpu",
-        shuffle: Shuffle = True,
-        seed: int = 0,
-        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
-        drop_last: bool = False,
-        pad: bool = False,
-        dn: bool = False,
-        rank: int | None = None,
-        ranks: int | None = None,
-        threads: int = 2,
-        check: bool = False,
-        draws: Draws = "recorded",
-    ) -> Loader:
-        """Batches of tensors, see `Loader`.
-
-        Args:
-            batch_size: rows a batch, of each rank.
-            planes: names, all that are stored if not given. Those of the recipe that are not stored are rendered on
-                the device, see `PatchStore.rendered`.
-            device: where the tensors go.
-            shuffle: another full random order each epoch, from ``seed``; ``"window"``: one in which 16,384
-                positions at a time lie in few runs of rows, read ahead of time, for stores larger than memory on
-                disks that dislike leaps; False: ascending.
-            rows: only these rows, for instance ``store.rows[:1000]``.
-            drop_last: leave out a last batch that is not full on all ranks.
-            pad: fill it up with the epoch's first rows.
-            dn: raw numbers instead of normalised float32.
-            rank: which share of the rows, of ``ranks``; that of torch.distributed if not given.
-            threads: make batches ahead; 0 makes each when it is asked for.
-            check: compare each row with its CRC-32C.
-            draws: of planes that are rendered: `recorded`, as a build would have stored them, or `fresh`, anew each
-                epoch, from ``seed``, behind the stored plane that they are rendered from.
-
-        Raises:
-            UnknownName: if there is no such plane.
-            IndexError: if a row is outside the store, or absent.
-            RecipeError: if a plane cannot be rendered from what is stored, or has nothing to draw anew; says why.
-            ValueError: if the device is not here, or something else makes no sense.
-        """
-        index = self.rows if rows is None else np.sort(self.checked(row_numbers(rows)))
-        asked = _names(self.planes if planes is None else planes)
-        stored, finish = tuple(p for p in asked if p in self.planes), None
-        if len(stored) < len(asked):
-            rendered = self.rendered([p for p in asked if p not in self.planes], draws)
-            rendered.refuse(stored)
-            stored, finish = tuple(dict.fromkeys((*stored, *rendered.reads))), rendered.finish(asked, dn)
-        elif draws != "recorded":
-            raise RecipeError(
-                f"draws={draws!r}: the planes asked for are stored as they were drawn ({', '.join(asked)}), so draws "
-                "are `recorded`; for fresh ones ask for others, or leave these out of `store:` and build again"
-            )
-        return Loader(
-            self, index, stored, batch_size, device, shuffle, seed, drop_last, pad, dn, rank, ranks, threads, check,
-            finish,
-        )  # fmt: skip
-
-    def dataset(
-        self,
-        planes: Sequence[str] | None = None,
-        *,
-        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
-        dn: bool = False,
-        check: bool = False,
-    ) -> PatchDataset:
-        """A map-style data set of torch's, of stored planes, for a ``DataLoader`` of one's own, see `PatchDataset`."""
-        from degrade.store.dataset import PatchDataset
-
-        index = self.rows if rows is None else self.checked(row_numbers(rows))
-        names = tuple(self.layout.plane(p).name for p in _names(self.planes if planes is None else planes))
-        return PatchDataset(self, index, names, dn, check)
-
-
-def _names(planes: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(planes, str):
-        raise ValueError(f"planes are a list of names, got {planes!r}: did you mean [{planes!r}]?")
-    return tuple(planes)

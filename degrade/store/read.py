@@ -1,4 +1,4 @@
-"""PatchStore: a finished store, its rows, planes and columns.
+"""Store: a finished store as any reader sees it, its rows, planes and columns; nothing of recipes.
 
 Rows are copied out of mapped shards where metadata and the shard's own index prove that a shard is one plain block;
 anything else (a compressed copy, another writer's order, a store at an address) goes through TensorStore with the same
@@ -9,41 +9,29 @@ quarantined photos, or that a crop could not fill) keep their numbers and cannot
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.recipe import held
-from degrade.recipe.errors import RecipeError
-from degrade.store.concat import Concatenated
 from degrade.store.disk import StoreError
-from degrade.store.layout import OWN, Layout, PlaneLayout, unknown
-from degrade.store.loader import Loadable
+from degrade.store.layout import OWN, Layout, PlaneLayout
+from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, place
+from degrade.store.mapped import Plain, plain
 from degrade.store.metadata import seal_holds
 from degrade.store.order import row_numbers
-from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, place
-from degrade.store.plain import Plain, plain
 from degrade.store.record import done_shards
-from degrade.store.row import Lazy, Photos, Row
 from degrade.store.shard import plain_array
-from degrade.store.verify import verify
+from degrade.store.source import Loadable
+from degrade.store.table import Lazy, Photos
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from degrade.recipe.recipe import Recipe
-    from degrade.store.rendered import Draws, Rendered
-    from degrade.store.replay import Replay
-
-Rows = int | slice | Sequence[int] | NDArray[np.integer[Any]]
+Selection = int | slice | Sequence[int] | NDArray[np.integer[Any]]
 
 
-class PatchStore(Loadable):
+class Store(Loadable):
     """A finished store.
 
     Args:
@@ -73,10 +61,10 @@ class PatchStore(Loadable):
         self.columns: Mapping[str, NDArray[Any]] = Lazy("column", names, self._whole)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (str(self.path), self._maps, self.place.timeout)
+        return partial(type(self), maps=self._maps, timeout=self.place.timeout), (str(self.path),)
 
     def __repr__(self) -> str:
-        return f"PatchStore({str(self.path)!r}: {len(self)} rows of {', '.join(self.planes)})"
+        return f"{type(self).__name__}({str(self.path)!r}: {len(self)} rows of {', '.join(self.planes)})"
 
     def __len__(self) -> int:
         """Rows present."""
@@ -100,17 +88,6 @@ class PatchStore(Loadable):
         return self.layout.attributes
 
     @cached_property
-    def recipe(self) -> Recipe:
-        """The recipe that the store was built from.
-
-        Raises:
-            RecipeError: if an operator of its is not installed.
-        """
-        from degrade.recipe.recipe import Recipe
-
-        return Recipe.parse(self.attributes["recipe"])
-
-    @cached_property
     def photos(self) -> Photos:
         """The photo table."""
 
@@ -125,18 +102,9 @@ class PatchStore(Loadable):
         keys, digests, reasons, models = (texts(f"photo_{n}") for n in ("key", "digest", "reason", "model"))
         return Photos(keys, digests, reasons, rows, gains, matrix.reshape(-1, 3, 3), models, camera)
 
-    @staticmethod
-    def concat(stores: Sequence[PatchStore | Concatenated]) -> Concatenated:
-        """Stores of equal planes read as one, rows one after the other.
-
-        Raises:
-            StoreError: if their planes differ.
-        """
-        return Concatenated(stores)
-
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def read(self, plane: str, rows: Rows, dn: bool = False) -> NDArray[Any]:
+    def read(self, plane: str, rows: Selection, dn: bool = False) -> NDArray[Any]:
         """Rows of a plane, ``(n, c, h, w)``; ``(c, h, w)`` for a single number.
 
         Args:
@@ -161,71 +129,6 @@ class PatchStore(Loadable):
             black, span = (v[:, None, None, None] for v in levels)
             out = (out.astype(np.float32) - black) / span
         return out if wanted.ndim else out[0]
-
-    def row(self, index: int) -> Row:
-        """One row with its draws.
-
-        Raises:
-            IndexError: if it is outside the store, or absent.
-        """
-        self.checked(np.array([index]))
-        photo, patch = divmod(index, self.layout.per_photo)
-        draws: dict[str, float | int | bool | str | None] = {}
-        for column in self.layout.columns:
-            value = self.columns[column.name][index].item()
-            if column.labels is not None:
-                value = None if value < 0 else column.labels[value]
-            draws[column.name] = None if value != value else value
-        planes = Lazy("plane", self.planes, lambda name: self.read(name, index))
-        return Row(index, self.photos.keys[photo], patch, planes, draws, self)
-
-    def replay(self, row: int, photos: str | os.PathLike[str]) -> Replay:
-        """Renders a row again from recipe and address and compares it with what is stored, see `Replay`.
-
-        Args:
-            row: its number.
-            photos: the folder that the store was built from.
-        """
-        from degrade.store.replay import replay
-
-        return replay(self, row, photos)
-
-    def rendered(self, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0) -> Rendered:
-        """Planes of the recipe that are not stored, as renderings of those that are, see `Rendered`.
-
-        Args:
-            planes: their names.
-            draws: `recorded` gives what a build would have stored; `fresh` draws anew each epoch.
-            seed: of fresh draws.
-
-        Raises:
-            UnknownName: if the recipe has no such plane.
-            RecipeError: if one of them is stored, or cannot be rendered from what is; says why.
-            StoreError: if operators or camera give other pixels today than when the store was built.
-        """
-        from degrade.store.rendered import Rendered
-
-        named = self.layout.named
-        for name in planes:
-            if name in self.planes:
-                raise RecipeError(f"plane {name!r} is stored: `read` gives it, and a loader beside those it renders")
-            if name not in named:
-                raise unknown("plane", name, {*self.planes, *named})
-        return Rendered(self, planes, draws, seed)
-
-    @property
-    def renders(self) -> tuple[str, ...]:
-        """Names of the planes that are not stored, but can be rendered.
-
-        None if operators are not installed, or they or the camera give other pixels than when the store was built.
-        """
-        from degrade.store.rendered import unchanged
-
-        missing = [name for name in self.layout.named if name not in self.planes]
-        try:
-            return held.renderable(self.recipe, missing) if missing and unchanged(self) else ()
-        except RecipeError:
-            return ()
 
     def gather(self, plane: str, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copies rows, as stored, into ``out`` ``(n, c, h, w)``; rows ascending and unchecked."""
@@ -298,21 +201,6 @@ class PatchStore(Loadable):
         values.flags.writeable = False
         return values
 
-    # -- tables, training, checks ------------------------------------------------------------------------------------
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A table of the rows present: draws and facts, categorical draws by label, the photo's key."""
-        import pandas as pd
-
-        rows = self.rows
-        keys = pd.Categorical.from_codes(self.columns["photo"][rows], list(self.photos.keys))
-        table: dict[str, Any] = {"photo_key": keys, "patch": rows % self.layout.per_photo}
-        labels = {c.name: c.labels for c in self.layout.columns}
-        for name in self.columns:
-            values, kinds = self.columns[name][rows], labels.get(name)
-            table[name] = values if kinds is None else pd.Categorical.from_codes(values, list(kinds))
-        return pd.DataFrame(table, index=pd.Index(rows, name="row"))
-
     def info(self) -> dict[str, Any]:
         """What the store is, as plain values."""
         listed = self.place.listed() or {}
@@ -328,21 +216,8 @@ class PatchStore(Loadable):
             "planes": {
                 p.name: {"shape": list(p.shape), "dtype": p.dtype, "space": p.space} for p in self.layout.planes
             },
-            "renders": list(self.renders),
             "columns": list(self.columns),
             "bytes": own + sum(size for size, _ in listed.values()),
             "photos": self.layout.photos,
             "quarantined": self.photos.quarantined,
         }
-
-    def verify(self, progress: Callable[[int, int], object] | None = None) -> list[str]:
-        """What is wrong with the files, one sentence each; an empty list when every bit is as it was written.
-
-        Args:
-            progress: hears of bytes checked and bytes in all.
-        """
-        return verify(self.path, progress, self.place.timeout)
-
-
-def _reopen(path: str, maps: int, timeout: float) -> PatchStore:
-    return PatchStore(path, maps=maps, timeout=timeout)

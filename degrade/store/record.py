@@ -16,12 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.camera import UNKNOWN
 from degrade.store.disk import BUILD, StoreError, digest, write_file
 from degrade.store.layout import Layout
 
 Files = dict[str, tuple[int, str]]
 MANIFEST = Path(".degrade", "zarr.json")
+CAMERA = (
+    *("black", "white", "bits", "pitch", "iso", "exposure", "temperature"),
+    *(
+        f"{n}[{i}]"
+        for n, k in (("k1", 4), ("k0", 4), ("white_balance", 3), ("matrix", 9), ("centre", 2))
+        for i in range(k)
+    ),
+    *("half_diagonal", "read_exponent", "full_well"),
+)  #: the numbers that the format has of a photo's camera: all of a sensor but a measured curve, which the recipe names
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,7 @@ class PhotoFact:
     white_balance: tuple[float, ...] = (1.0, 1.0, 1.0)  #: gains for R G B that make grey equal
     matrix: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)  #: balanced RGB to linear sRGB, by rows
     model: str = ""  #: maker and model of the camera that took it, as the file says
-    camera: tuple[float, ...] = (
-        UNKNOWN  #: what `degrade.store.camera` keeps of the sensor that its patches were cut with
-    )
+    camera: tuple[float, ...] = (float("nan"),) * len(CAMERA)  #: the sensor that its patches were cut with
 
 
 @dataclass(frozen=True)

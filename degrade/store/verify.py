@@ -13,20 +13,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from degrade.store.disk import StoreError
 from degrade.store.layout import OWN
+from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
 from degrade.store.metadata import lists, seal_holds
-from degrade.store.place import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
+from degrade.store.read import Store
 from degrade.store.record import Files, listed, plane_file
 from degrade.store.shard import crc32c, plain_rows
-
-if TYPE_CHECKING:
-    from degrade.store.read import PatchStore
 
 Progress = Callable[[int, int], object]
 _AT_A_TIME = 4  # files
@@ -64,7 +62,7 @@ def verify(store: str | Path, progress: Progress | None = None, timeout: float =
     return problems + (_rows(there, progress) if files is None else _files(there, files, progress))
 
 
-def lost_rows(store: PatchStore, plane: str, rows: NDArray[np.int64]) -> list[int]:
+def lost_rows(store: Store, plane: str, rows: NDArray[np.int64]) -> list[int]:
     """Which rows ``(n,)`` of a plane cannot be decoded, or are not what their CRC-32C says.
 
     Raises:
@@ -137,11 +135,9 @@ def _digests(there: Place, files: Files, progress: Progress | None) -> Iterator[
 
 def _hurt(there: Place, files: Files, bad: dict[str, str]) -> dict[str, str]:
     """For each damaged or missing shard: which rows, if the root and the CRC-32C column are sound."""
-    from degrade.store.read import PatchStore
-
     said: dict[str, str] = {}
     try:
-        store = PatchStore(there.where, timeout=there.timeout)
+        store = Store(there.where, timeout=there.timeout)
     except (StoreError, KeyError, TypeError, ValueError):
         return said
     for plane in store.planes:
@@ -167,7 +163,7 @@ def _hurt(there: Place, files: Files, bad: dict[str, str]) -> dict[str, str]:
     return said
 
 
-def _lost_of_block(data: bytes, store: PatchStore, plane: str, rows: NDArray[np.int64]) -> list[int]:
+def _lost_of_block(data: bytes, store: Store, plane: str, rows: NDArray[np.int64]) -> list[int]:
     size = store.layout.plane(plane).row_bytes
     whole = min(len(data) // size, len(rows))
     block = np.frombuffer(data, np.uint8, whole * size).reshape(whole, size)
@@ -180,9 +176,7 @@ def _differ(block: NDArray[Any], rows: NDArray[np.int64], crc: NDArray[np.uint32
 
 def _rows(there: Place, progress: Progress | None) -> list[str]:
     """Rows of a copy without a list of files, against their CRC-32C."""
-    from degrade.store.read import PatchStore
-
-    store = PatchStore(there.where, timeout=there.timeout)
+    store = Store(there.where, timeout=there.timeout)
     layout, seen = store.layout, 0
     problems: list[str] = []
     for plane in layout.planes:

@@ -1,1 +1,0 @@
-"""Building: a folder of photos and a recipe into a store."""

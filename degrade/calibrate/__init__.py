@@ -1,0 +1,1 @@
+"""Cameras and lenses, measured from their own pictures."""

@@ -1,0 +1,1 @@
+"""What a recipe does, measured, against what it says."""

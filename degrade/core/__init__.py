@@ -1,0 +1,1 @@
+"""The words: keys, priors, operators, frames; what a recipe is written in."""

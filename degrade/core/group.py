@@ -1,0 +1,113 @@
+"""Groups: rows of a block that share one tensor, because they agree in size and in what happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from degrade.core.frame import Frame, Sensor
+
+Rows = NDArray[np.int64]
+WIDE: Final = 2**17  #: samples of a row from which a CPU copies it longer than it takes to begin a tensor call
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows of a block, in one tensor: ``rows`` counts within the block."""
+
+    rows: Rows
+    frame: Frame
+
+
+def among(rows: Rows, these: Rows) -> Rows:
+    """Places in ``rows`` of those that are among ``these``, which are sorted.
+
+    >>> among(np.array([4, 1, 7]), np.array([1, 7])).tolist()
+    [1, 2]
+    """
+    if not len(these):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(these[np.searchsorted(these[:-1], rows)] == rows)
+
+
+def subset(group: Group, at: Rows) -> Group:
+    """Some rows of a group, by place within it."""
+    return group if len(at) == len(group.rows) else Group(group.rows[at], group.frame.rows(at))
+
+
+def parts(group: Group, at: Rows) -> list[Group]:
+    """Some rows of a group: together, or each by itself where they are wide, so that none is copied."""
+    if len(at) < len(group.rows) and _wide(group.frame):
+        return [subset(group, at[i : i + 1]) for i in range(len(at))]
+    return [subset(group, at)]
+
+
+def _wide(frame: Frame) -> bool:
+    return frame.data.is_cpu and frame.data.numel() >= WIDE * len(frame)
+
+
+def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
+    """Groups that agree in all but their rows, joined in row order; those of wide rows only if asked for."""
+    if len({g.frame.data.shape[1:] for g in groups}) == len(groups):
+        return list(groups)
+    alike: dict[Any, list[Group]] = {}
+    for g in groups:
+        f = g.frame
+        key = (
+            None if wide or not _wide(f) else int(g.rows[0]),
+            f.data.shape[1:],
+            f.space,
+            f.grid,
+            f.noise is None,
+            tuple(sorted((k, v.shape[1:]) for k, v in f.aux.items())),
+        )
+        alike.setdefault(key, []).append(g)
+    return [_join(gs) if len(gs) > 1 else gs[0] for gs in alike.values()]
+
+
+def _join(groups: list[Group]) -> Group:
+    rows = np.concatenate([g.rows for g in groups])
+    order = np.argsort(rows)
+    frames, index = [g.frame for g in groups], torch.from_numpy(order)
+    ends = np.cumsum([len(f) for f in frames])
+
+    def cat(pick: Callable[[Frame], Tensor]) -> Tensor:
+        parts = [pick(f) for f in frames]
+        first = parts[0]
+        if first.numel() < WIDE * len(first):
+            return torch.cat(parts)[index.to(first.device)]
+        whole = first.new_empty(len(rows), *first.shape[1:])  # each is copied once
+        for place, part in zip(np.split(np.argsort(order), ends[:-1]), parts, strict=True):
+            whole[int(place[0]) if len(place) == 1 else torch.from_numpy(place).to(first.device)] = part
+        return whole
+
+    names = sorted({n for f in frames for n in f.notes})
+    nothing = torch.full((1,), float("nan"), device=frames[0].data.device)
+    first = frames[0]
+    joined = first.changed(
+        data=cat(lambda f: f.data),
+        sensor=Sensor.joined([f.sensor for f in frames]).rows(index),
+        origin=cat(lambda f: f.origin),
+        field=cat(lambda f: f.field),
+        noise=None if first.noise is None else cat(lambda f: cast(Tensor, f.noise)),
+        aux={k: cat(lambda f, k=k: f.aux[k]) for k in first.aux},
+        reference=first.reference and _join([Group(g.rows, cast(Frame, g.frame.reference)) for g in groups]).frame,
+        notes={n: cat(lambda f, n=n: f.notes[n] if n in f.notes else nothing.expand(len(f))) for n in names},
+    )
+    return Group(rows[order], joined)
+
+
+def agreeing(group: Group, at: Rows, fields: list[Any]) -> list[tuple[Group, Rows]]:
+    """The group split so that rows of a part agree in ``fields``."""
+    varying = [f for f in fields if isinstance(f, np.ndarray)]
+    if not varying or len(at) == 1:
+        return [(group, at)]
+    _, which = np.unique(np.stack([f[at] for f in varying]), axis=1, return_inverse=True)
+    places = (np.flatnonzero(which == k) for k in range(int(which.max()) + 1))
+    return [(subset(group, p), at[p]) for p in places]

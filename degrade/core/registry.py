@@ -1,0 +1,63 @@
+"""Registry: the names of operators in recipes, ours and third parties'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from degrade.core.errors import RecipeError, find
+
+if TYPE_CHECKING:
+    from degrade.core.operator import Operator
+
+GROUP: Final = "degrade.operators"  #: entry-point group of modules that register operators on import
+NAMED: Final[dict[str, type[Operator]]] = {}  #: all that are registered so far
+
+K = TypeVar("K", bound="type[Operator]")
+
+
+def register(name: str) -> Callable[[K], K]:
+    """Class decorator that gives an operator its name in recipes.
+
+    Raises:
+        RecipeError: if the name is taken by another operator.
+
+    >>> from degrade import Frame, Operator
+    >>> @register("negative")
+    ... class Negative(Operator):
+    ...     def apply(self, frame: Frame) -> Frame:
+    ...         return frame.with_data(1 - frame.data)
+    >>> NAMED.pop("negative").op
+    'negative'
+    """
+
+    def add(kind: K) -> K:
+        taken = NAMED.get(name)
+        if taken is not None and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise RecipeError(
+                f"two operators are called {name!r}: {taken.__qualname__} of {taken.__module__} "
+                f"and {kind.__qualname__} of {kind.__module__}"
+            )
+        kind.op = name
+        NAMED[name] = kind
+        return kind
+
+    return add
+
+
+def load_operators() -> dict[str, type[Operator]]:
+    """All operators: imports every module of the entry-point group, ours and third parties', once."""
+    from importlib.metadata import entry_points
+
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        entry.load()
+    return NAMED
+
+
+def operator(name: str) -> type[Operator]:
+    """The operator class of that name.
+
+    Raises:
+        RecipeError: if there is none; the nearest name is given.
+    """
+    return NAMED[name] if name in NAMED else find(name, load_operators(), "operator")

@@ -1,0 +1,1 @@
+"""Named equipment that recipes refer to: cameras and lenses, their folders and arrays."""

@@ -1,0 +1,1 @@
+"""Where recipes meet stores: building, opening, rendering and replaying pairs."""
