@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from degrade.core.compose import Chain, Maybe, OneOf, Shuffle
-from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.errors import DegradeError, PhotoError, RecipeError, StoreError, UnknownName
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.core.key import Key
 from degrade.core.operator import Operator
@@ -32,6 +32,7 @@ __all__ = [
     "Camera",
     "Chain",
     "Choice",
+    "DegradeError",
     "Frame",
     "Grid",
     "Integer",
@@ -52,7 +53,9 @@ __all__ = [
     "Shuffle",
     "Space",
     "Spec",
+    "StoreError",
     "Uniform",
+    "UnknownName",
     "build",
     "read_photo",
     "register",

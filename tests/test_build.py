@@ -18,6 +18,7 @@ import stores
 import torch
 from launch import Launcher
 
+from degrade.core.errors import StoreError
 from degrade.pairs.encode import encode
 from degrade.pairs.plan import plan
 from degrade.pairs.progress import quiet
@@ -26,7 +27,7 @@ from degrade.pairs.store import PatchStore
 from degrade.pairs.task import Task, build_shard
 from degrade.photos import read_photo
 from degrade.recipe.recipe import Recipe
-from degrade.store.disk import StoreError, locked
+from degrade.store.disk import locked
 from degrade.store.finalise import finalise
 from degrade.store.write import create
 

@@ -18,10 +18,10 @@ import stores
 from distributed import Client
 from launch import Launcher
 
+from degrade.core.errors import StoreError
 from degrade.pairs import run
 from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError
 
 Process = subprocess.Popen[bytes]
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from degrade import Camera, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, build, read_photo
+from degrade.core.errors import UnknownName
 from degrade.gear import cameras
 from degrade.maths import noise
 from degrade.operators.noise import PhotonNoise, SensorNoise
@@ -185,7 +186,7 @@ def test_a_camera_on_elds_line(line: str) -> None:
 
 
 def test_an_unknown_line() -> None:
-    with pytest.raises(RecipeError, match=r"unknown line of ELD 'nikon-d80': did you mean 'nikon-d850'\?"):
+    with pytest.raises(UnknownName, match=r"unknown line of ELD 'nikon-d80': did you mean 'nikon-d850'\?"):
         Camera.from_eld("nikon-d80", 0.2, black=1, white=2, pitch=3)
 
 
@@ -197,7 +198,7 @@ def test_ones_own_folder_comes_after_the_table_that_ships(own: Path) -> None:
     write(own / "demo-a.json", **PLAIN)
     assert Camera.named("mine").white == 1063
     assert Camera.named("demo-a").white == 4095
-    with pytest.raises(RecipeError, match=r"unknown camera 'mien': did you mean 'mine'\?"):
+    with pytest.raises(UnknownName, match=r"unknown camera 'mien': did you mean 'mine'\?"):
         Camera.named("mien")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from degrade import Recipe, RecipeError
+from degrade.core.errors import UnknownName
 from degrade.core.registry import load_operators
 from degrade.recipe.files import schema, shipped
 from tests import contract, strategies
@@ -200,9 +201,9 @@ def test_what_is_said_twice_may_be_named_once() -> None:
 
 def test_names_of_recipes() -> None:
     assert Recipe.load("residual-maps").hash == Recipe.load("residual_maps").hash
-    with pytest.raises(RecipeError, match=r"no recipe 'residual-map': .* did you mean 'residual-maps'\?"):
+    with pytest.raises(UnknownName, match=r"no recipe 'residual-map': .* did you mean 'residual-maps'\?"):
         Recipe.load("residual-map")
-    with pytest.raises(RecipeError, match=r"no recipe 'residual-maps.yaml': neither a file nor"):
+    with pytest.raises(UnknownName, match=r"no recipe 'residual-maps.yaml': neither a file nor"):
         Recipe.load("residual-maps.yaml")
 
 

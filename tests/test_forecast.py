@@ -13,10 +13,10 @@ import stores
 from launch import Launcher
 
 from degrade import PhotoError
+from degrade.core.errors import StoreError
 from degrade.core.registry import load_operators
 from degrade.pairs.forecast import Forecast, forecast
 from degrade.pairs.run import build
-from degrade.store.disk import StoreError
 
 
 @pytest.fixture(scope="module")

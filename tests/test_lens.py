@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from degrade import Camera, Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade.core.errors import UnknownName
 from degrade.gear.lens import Lens
 from degrade.operators.lens import LensKernel
 from degrade.operators.optics import PsfBlur
@@ -146,7 +147,7 @@ def test_files_that_are_no_lens(tmp_path: Path) -> None:
 
 def test_names_and_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEGRADE_LENSES", str(tmp_path))
-    with pytest.raises(RecipeError, match=r"unknown lens 'prime': there are: none \(or a \.npz file"):
+    with pytest.raises(UnknownName, match=r"unknown lens 'prime': there are: none \(or a \.npz file"):
         Lens.named("prime")
     lens().write(tmp_path / "prime.zarr")
     assert Lens.named("prime") is Lens.named("prime")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from degrade.core.errors import RecipeError
+from degrade.core.errors import StoreError, UnknownName
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.look import develop as dev
 from degrade.look.draws import Draws
@@ -272,13 +272,13 @@ def test_a_contact_sheet_is_written_with_rows_spread_over_the_store(tmp_path: Pa
     with Image.open(path) as image:
         assert image.height > 3 * row_sheet(made, 0).height
         assert image.width == row_sheet(made, 0).width
-    with pytest.raises(ValueError, match="holds no row to show"):
+    with pytest.raises(StoreError, match="holds no row to show"):
         contact_sheet(store(2, rows=0), tmp_path / "empty.png")
     assert not (tmp_path / "empty.png").exists()
 
 
 def test_an_unknown_plane_is_refused_and_the_nearest_named() -> None:
-    with pytest.raises(RecipeError, match="unknown plane 'plane_O': did you mean 'plane_"):
+    with pytest.raises(UnknownName, match="unknown plane 'plane_O': did you mean 'plane_"):
         row_sheet(store(2), 0, planes=["plane_O"])
 
 

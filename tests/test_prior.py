@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 from scipy import stats
 
-from degrade import Choice, Integer, Key, LogUniform, Normal, Param, RecipeError, Seed, Uniform
+from degrade import Choice, Integer, Key, LogUniform, Normal, Param, Seed, Uniform
+from degrade.core.errors import UnknownName
 from degrade.core.param import Model
 from degrade.core.prior import Prior, bounds, plain
 from degrade.operators.light import Exposure
@@ -174,7 +175,7 @@ def test_a_prior_without_bounds_says_so() -> None:
 
 
 def test_an_unknown_prior_names_the_nearest() -> None:
-    with pytest.raises(RecipeError, match=r"unknown prior 'log_unifrom': did you mean 'log_uniform'\?"):
+    with pytest.raises(UnknownName, match=r"unknown prior 'log_unifrom': did you mean 'log_uniform'\?"):
         Prior.parse("log_unifrom", [1, 2])
 
 

@@ -11,9 +11,8 @@ import pytest
 import stores
 import torch
 
+from degrade.core.errors import StoreError, UnknownName
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError
-from degrade.store.layout import UnknownName
 
 SECOND = dataclasses.replace(stores.LAYOUT, photos=4)
 

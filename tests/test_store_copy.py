@@ -14,10 +14,9 @@ import stores
 import zarr
 from test_store_verify import flipped
 
+from degrade.core.errors import StoreError, UnknownName
 from degrade.pairs.store import PatchStore
 from degrade.store.copy import CODECS, copy
-from degrade.store.disk import StoreError
-from degrade.store.layout import UnknownName
 from degrade.store.shard import plain_rows
 from degrade.store.verify import verify
 
@@ -148,8 +147,8 @@ def test_a_copy_does_not_seal_what_is_damaged(path, tmp_path, name, word):
 # Copies in a process of its own; ``how`` is at which file it is killed, or the longest that a file may become.
 COPIER = """
 import os, resource, signal, sys
+from degrade.core.errors import StoreError
 from degrade.store import copy
-from degrade.store.disk import StoreError
 source, out, how, limit = *sys.argv[1:3], *map(int, sys.argv[3:])
 put, count = copy._put, 0
 def counted(path, parts):
@@ -210,7 +209,7 @@ def test_two_copies_at_once_and_a_folder_that_came_meanwhile(path, tmp_path):
 
 
 def test_what_cannot_be_copied(path, tmp_path):
-    with pytest.raises(UnknownName, match="no codec 'blosk': did you mean 'blosc'"):
+    with pytest.raises(UnknownName, match="unknown codec 'blosk': did you mean 'blosc'"):
         copy(path, tmp_path / "out.zarr", "blosk")
     with pytest.raises(StoreError, match="cannot be written: name a folder that is not there yet"):
         copy(path, tmp_path)

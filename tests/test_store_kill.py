@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import stores
 
+from degrade.core.errors import StoreError
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError
 from degrade.store.write import ShardWriter, create, shard_done
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(stores.__file__).parent), *sys.path])}
@@ -145,7 +145,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import stores
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:

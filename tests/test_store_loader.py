@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from degrade.core.errors import UnknownName
 from degrade.pairs.store import PatchStore
 from degrade.store.batch import float_of_words
-from degrade.store.layout import UnknownName
 from degrade.store.permute import Permutation
 
 

@@ -18,9 +18,9 @@ import stores
 import torch
 from torch.utils.data import DataLoader
 
+from degrade.core.errors import StoreError
 from degrade.pairs.store import PatchStore
 from degrade.store.batch import Maker, Ring, normalised, sent
-from degrade.store.disk import StoreError
 from degrade.store.loader import Loader
 
 

@@ -15,9 +15,9 @@ import pytest
 import served
 import stores
 
+from degrade.core.errors import StoreError
 from degrade.pairs.store import PatchStore
 from degrade.store.copy import copy
-from degrade.store.disk import StoreError
 from degrade.store.location import Unreachable, place
 from degrade.store.verify import verify
 from degrade.store.write import create
@@ -230,8 +230,8 @@ def run(script: str, *arguments: str) -> str:
 
 FORK = """
 import multiprocessing, sys
-from degrade.store.disk import StoreError
 from degrade.pairs.store import PatchStore
+from degrade.core.errors import StoreError
 
 store = PatchStore(sys.argv[1])
 def read(out):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import stores
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 from degrade.store.layout import Layout, PlaneLayout
 from degrade.store.mapped import Mapped, Positioned, _file, plain
 

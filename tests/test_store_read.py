@@ -16,9 +16,8 @@ import stores
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
+from degrade.core.errors import StoreError, UnknownName
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError
-from degrade.store.layout import UnknownName
 from degrade.store.mapped import plain
 from degrade.store.shard import crc32c, plain_rows
 from degrade.store.write import create
@@ -257,9 +256,9 @@ def test_pickled_and_in_a_fresh_process(path, store):
 
 
 def test_errors_name_what_is_meant(store):
-    with pytest.raises(UnknownName, match="no plane 'blurr': did you mean 'blur'"):
+    with pytest.raises(UnknownName, match="unknown plane 'blurr': did you mean 'blur'"):
         store.read("blurr", [0])
-    with pytest.raises(UnknownName, match=r"no column 'optics.sigm': did you mean 'optics.sigma'"):
+    with pytest.raises(UnknownName, match=r"unknown column 'optics.sigm': did you mean 'optics.sigma'"):
         store.columns["optics.sigm"]
     with pytest.raises(IndexError, match="no row 35: .* has rows 0 to 34"):
         store.read("blur", [0, 35])

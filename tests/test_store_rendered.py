@@ -13,12 +13,11 @@ import photos
 import pytest
 import torch
 
-from degrade.core.errors import RecipeError
+from degrade.core.errors import RecipeError, UnknownName
 from degrade.pairs.encode import encode
 from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Recipe
-from degrade.store.layout import UnknownName
 
 SUBJECT = """planes:
   subject:    {path: [expose, patches], dtype: float32, margin: keep}
@@ -272,7 +271,7 @@ def test_what_cannot_be_rendered_is_refused_with_the_reason(
         RecipeError, match=r"'subject' cannot be rendered from what is stored \(clean, blur, noise, noise"
     ):
         full.rendered(["subject"])
-    with pytest.raises(UnknownName, match=r"there is no plane 'blurr': did you mean 'blur'\?"):
+    with pytest.raises(UnknownName, match=r"unknown plane 'blurr': did you mean 'blur'\?"):
         small.rendered(["blurr"])
     with pytest.raises(ValueError, match=r"draws are `recorded` or `fresh`, got 'new'"):
         small.rendered(["blur"], "new")

@@ -12,12 +12,10 @@ import pytest
 import torch
 from test_store_rendered import SEEN, SUBJECT, agrees, both
 
-from degrade.core.errors import RecipeError
+from degrade.core.errors import RecipeError, StoreError, UnknownName
 from degrade.operators.noise import SensorNoise
 from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError
-from degrade.store.layout import UnknownName
 
 MOSAIC = "  cfa:      {op: mosaic}"
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import stores
 
+from degrade.core.errors import StoreError
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError
 from degrade.store.location import LIST
 from degrade.store.verify import verify
 from degrade.store.write import create

@@ -15,10 +15,11 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from degrade.core.errors import StoreError, UnknownName
 from degrade.pairs.store import PatchStore
-from degrade.store.disk import StoreError, locked
+from degrade.store.disk import locked
 from degrade.store.finalise import finalise
-from degrade.store.layout import Column, Layout, PlaneLayout, UnknownName
+from degrade.store.layout import Column, Layout, PlaneLayout
 from degrade.store.mapped import plain
 from degrade.store.metadata import plane_metadata
 from degrade.store.shard import shard_bytes, shard_key
@@ -228,7 +229,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     create(tmp_path, stores.LAYOUT)
     facts = [PhotoFact("a"), PhotoFact("b")]
     with ShardWriter(tmp_path, stores.LAYOUT, 0) as out:
-        with pytest.raises(UnknownName, match="no plane 'blurr': did you mean 'blur'"):
+        with pytest.raises(UnknownName, match="unknown plane 'blurr': did you mean 'blur'"):
             out.put("blurr", np.zeros((1, 4, 6, 5), np.uint16))
         with pytest.raises(ValueError, match="takes .* uint16, got .* float32"):
             out.put("blur", np.zeros((1, 4, 6, 5), np.float32))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade.core.errors import UnknownName
 from degrade.recipe.render import Rendering
 from tests import strategies
 
@@ -262,7 +263,7 @@ def test_pictures_of_another_kind_are_refused() -> None:
         pairs(Frame(x, Space.DISPLAY, Sensor.make()), 0)
     with pytest.raises(PhotoError, match="reads depth beside each picture"):
         recipe(DEEP).transform()(pictures(DEEP), 0)
-    with pytest.raises(RecipeError, match="did you mean 'soft'"):
+    with pytest.raises(UnknownName, match="did you mean 'soft'"):
         pairs(x, 0, ["sotf"])
     with pytest.raises(TypeError, match="text or a whole number, got float"):
         pairs(x, 0.5)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from degrade.calibrate import flats as series
 from degrade.calibrate.flats import PLANES, Array, Folder, Shot
 from degrade.core.disk import whole
-from degrade.core.errors import PhotoError
+from degrade.core.errors import PhotoError, speaking
+from degrade.core.explain import explained
 from degrade.gear.cameras import Camera, Ladder
 from degrade.maths.transfer import Line, Points, fit, pair_points, picture_points
 from degrade.photos.raw import read_raw
@@ -85,7 +86,8 @@ def from_flats(
         at_dark = [pair for pair in dark_pairs if pair[0].iso == speed]
         if darks is not None and not at_dark:
             raise PhotoError(f"there are no darks at ISO {speed:g} in {darks}: take at least 2 with the lens covered")
-        speeds.append(_speed(speed, [pair for pair in bright_pairs if pair[0].iso == speed], at_dark, warnings))
+        with speaking(PhotoError, f"{flats}, ISO {speed:g}: "):
+            speeds.append(_speed(speed, [pair for pair in bright_pairs if pair[0].iso == speed], at_dark, warnings))
     method = "pairs of flats and darks" if darks is not None else "pairs of flats and masked pixels"
     return _calibration(bright[0], speeds, pitch, name, method, warnings)
 
@@ -102,16 +104,17 @@ def from_picture(path: Folder, *, pitch: float, iso: float | None = None, name: 
     one = series.shot(path, iso)
     dn = series.mosaic(one)
     rounding = series.step_of(dn) ** 2 / 12
-    raw, structure = picture_points(dn)
-    black, limit = np.array(one.facts.black)[:, None], series.saturation(dn, one.facts)[:, None]
-    usable = (raw.mean + 4 * np.sqrt(raw.variance) < limit).all(0) & (raw.variance > 0).all(0)
-    even, signal = np.asarray(usable, np.bool_), raw.mean - black
-    for _ in range(4):
-        own = _lines(_chosen(raw, even, signal, rounding, path), rounding)
-        expected = np.stack([line.at(m) for line, m in zip(own, signal, strict=True)]) + rounding
-        even = np.asarray(usable & ((structure / np.maximum(expected, rounding)).mean(0) < _FLAT), np.bool_)
-    points = _chosen(raw, even, signal, rounding, path)
-    only = Speed(one.iso, points, rounding, one.facts.black, 1, _lines(points, rounding, one.iso))
+    with speaking(PhotoError, f"{path}: "):
+        raw, structure = picture_points(dn)
+        black, limit = np.array(one.facts.black)[:, None], series.saturation(dn, one.facts)[:, None]
+        usable = (raw.mean + 4 * np.sqrt(raw.variance) < limit).all(0) & (raw.variance > 0).all(0)
+        even, signal = np.asarray(usable, np.bool_), raw.mean - black
+        for _ in range(4):
+            own = _lines(_chosen(raw, even, signal, rounding, path), rounding)
+            expected = np.stack([line.at(m) for line, m in zip(own, signal, strict=True)]) + rounding
+            even = np.asarray(usable & ((structure / np.maximum(expected, rounding)).mean(0) < _FLAT), np.bool_)
+        points = _chosen(raw, even, signal, rounding, path)
+        only = Speed(one.iso, points, rounding, one.facts.black, 1, _lines(points, rounding, one.iso))
     warning = (
         "one picture cannot tell noise from fine texture or PRNU and has no dark: where flat pairs gave k1 = 2.10, a "
         "naive fit of one picture gave 2.73; take flats and darks where it matters"
@@ -277,17 +280,19 @@ def _built(
     ]
     if low:
         warnings = [*warnings, f"below 0 and set to 0: {', '.join(low)}"]
-    camera = Camera.model_validate(
-        {
-            "about": f"{called}: noise from {method}; black of R G1 G2 B {', '.join(f'{b:.6g}' for b in black)} DN.",
-            "models": (model,) if model else (),
-            "black": round(sum(black) / 4),
-            "white": facts.white,
-            "bits": facts.bits,
-            "pitch": pitch,
-            "k1": _four(lines, "k1"),
-            "k0": _four(lines, "k0"),
-            "table": table,
-        }
-    )
+    blacks = ", ".join(f"{b:.6g}" for b in black)
+    with explained(where=f"{one.path}: the camera as measured: "):
+        camera = Camera.model_validate(
+            {
+                "about": f"{called}: noise from {method}; black of R G1 G2 B {blacks} DN.",
+                "models": (model,) if model else (),
+                "black": round(sum(black) / 4),
+                "white": facts.white,
+                "bits": facts.bits,
+                "pitch": pitch,
+                "k1": _four(lines, "k1"),
+                "k0": _four(lines, "k0"),
+                "table": table,
+            }
+        )
     return Calibration(camera, called, method, lines, tuple(speeds), tuple(warnings))

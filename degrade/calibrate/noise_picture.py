@@ -17,6 +17,7 @@ from PIL import Image
 
 from degrade.calibrate.flats import PLANES
 from degrade.calibrate.noise import Calibration, Speed
+from degrade.core.errors import RecipeError
 from degrade.look.plot import PLANES as COLOURS
 from degrade.look.plot import Axis, Panel
 from degrade.look.typeset import INK, PAPER, SOFT, Text, assembled, save
@@ -33,7 +34,7 @@ def report(calibration: Calibration, path: str | Path) -> Path:
     """Write the report as PNG.
 
     Raises:
-        ValueError: if there are no measured points, as with a NoiseProfile.
+        RecipeError: if there are no measured points, as with a NoiseProfile.
     """
     return save(picture(calibration), path)
 
@@ -42,10 +43,10 @@ def picture(calibration: Calibration) -> Image.Image:
     """The report: a row an ISO, a column a plane, and what is known of each.
 
     Raises:
-        ValueError: if there are no measured points, as with a NoiseProfile.
+        RecipeError: if there are no measured points, as with a NoiseProfile.
     """
     if not calibration.speeds:
-        raise ValueError(f"a calibration from {calibration.method} has no points to draw: leave the report out")
+        raise RecipeError(f"a calibration from {calibration.method} has no points to draw: leave the report out")
     inner = 4 * (GUTTER + WIDTH + GAP)
     head = [
         Text.set(calibration.name, inner, 20),

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from degrade.core.errors import RecipeError
 from degrade.core.frame import Sensor
 from degrade.core.key import Key
 from degrade.core.prior import Prior
@@ -45,7 +46,7 @@ def tabulate(
         seen: hears how many of how many rows of nodes are done.
 
     Raises:
-        ValueError: for a grid without nodes, or states that do not differ.
+        RecipeError: for a grid without nodes, or states that do not differ.
 
     >>> blur = PsfBlur.model_validate({"kernels": [{"psf": "airy", "f_number": {"choice": [4, 8]}}], "radius": 7})
     >>> lens = tabulate(blur, 4.0, (1, 1), states=3)
@@ -53,10 +54,10 @@ def tabulate(
     ((3, 1, 1, 3, 15, 15), [4.0, 8.0, 8.0])
     """
     if min(grid) < 1 or states < 1:
-        raise ValueError(f"needs nodes down and across, and states, from 1 up, got {grid[0]} x {grid[1]} and {states}")
+        raise RecipeError(f"needs nodes down and across, and states, from 1 up, got {grid[0]} x {grid[1]} and {states}")
     drawn = [cast(PsfBlur, blur.draw(Key(seed).at("lens", i))) for i in range(states)]
     if states > 1 and not any(isinstance(v, Prior) for _, v in leaves(blur)):
-        raise ValueError(f"{states} states were asked for, but the blur draws nothing: ask for one")
+        raise RecipeError(f"{states} states were asked for, but the blur draws nothing: ask for one")
     y, x = (
         np.linspace(-half, half, n) if n > 1 else np.zeros(1) for half, n in zip(half_sides(aspect), grid, strict=True)
     )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from degrade.check.measure import LEVELS, Greys, Spread, edges, greys, neutral
 from degrade.check.rules import Array
-from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.errors import DegradeError, RecipeError, noting
 from degrade.core.frame import Space
 from degrade.gear import cameras
 from degrade.recipe.recipe import Recipe
@@ -130,31 +130,26 @@ def check(recipe: Recipe, *, camera: str | None = None, rows: int = 32) -> Check
         rows: patches of each grey, and of the edge, 2 or more.
 
     Raises:
-        RecipeError: if it cannot be rendered on probes.
-        ValueError: for too few rows.
+        UnknownName: if there is no such camera.
+        RecipeError: if it cannot be rendered on probes, or for too few rows.
 
     >>> found = check(Recipe.load("residual-maps").changed(store=["noise"]), rows=2)
     >>> [p.name for p in found.planes], found.wrong
     (['noise'], [])
     """
     if rows < 2:
-        raise ValueError(f"rows must be 2 or more, got {rows}")
+        raise RecipeError(f"rows must be 2 or more, got {rows}")
     if (camera or recipe.source.camera) == cameras.AUTO:
         raise RecipeError("`camera: auto` takes the camera of each photo, and probes have none: name one with --camera")
     if camera is not None:
         cameras.Camera.named(camera)
         recipe = recipe.changed(source=recipe.source.model_copy(update={"camera": camera}))
     try:
-        with torch.no_grad(), one_thread():
+        with torch.no_grad(), one_thread(), noting("on probes, plain photos without maps beside them"):
             patches, notes = greys(recipe, rows)
             spreads = edges(recipe, rows)
-    except (PhotoError, RecipeError) as wrong:
+    except DegradeError as wrong:
         raise RecipeError(f"the recipe cannot be rendered on probes: {wrong}") from wrong
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as wrong:
-        raise RecipeError(
-            "the recipe cannot be rendered on probes, plain photos without maps beside them: "
-            f"{type(wrong).__name__}: {' '.join(str(wrong).split())}"
-        ) from wrong
     planes = tuple(_plane(recipe, name, patches[name], spreads[name]) for name in recipe.stored)
     summed = {n: (float(v.mean()) + 0.0, float(v.max()) + 0.0) for n, v in notes.items() if len(v)}
     return Check(recipe.source.camera or "none", rows, planes, summed)

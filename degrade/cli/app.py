@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from degrade.core import registry
 from degrade.recipe.recipe import Recipe
 
 app = typer.Typer(
@@ -42,6 +43,12 @@ def chosen(name: str, iso: float | None, seed: int | None) -> Recipe:
             raise typer.BadParameter(f"must be above 0, got {iso:g}", param_hint="--iso")
         recipe = recipe.changed(source=recipe.source.model_copy(update={"iso": iso}))
     return recipe if seed is None else recipe.changed(seed=seed)
+
+
+def warn_of_broken() -> None:
+    """Names the plug-ins that could not be imported, beside what was asked for."""
+    for broken in registry.BROKEN:
+        typer.echo(f"warning: {broken}", err=True)
 
 
 def say(text: str, label: str = "") -> None:

@@ -24,12 +24,14 @@ def from_depth(
     pixel: Annotated[float | None, typer.Option(help="Metres a pixel spans, for a camera far away.", min=1e-12)] = None,
 ) -> None:
     """Normals of a depth map; say --focal, or --pixel where the camera is far away."""
+    from degrade.core.errors import PhotoError, speaking
     from degrade.maths.depth import normals_from_depth
     from degrade.photos.maps import read_plain, write_normals
 
     if (focal is None) == (pixel is None):
         raise typer.BadParameter("give one of --focal and --pixel", param_hint="--focal")
-    found = normals_from_depth(read_plain(depth, "depth", scale), focal, pixel or 1.0)
+    with speaking(PhotoError, f"{depth}: "):
+        found = normals_from_depth(read_plain(depth, "depth", scale), focal, pixel or 1.0)
     say(f"{write_normals(out, found[0])}: {found.shape[2]} x {found.shape[3]} normals")
 
 
@@ -49,6 +51,7 @@ def from_lights(
     import numpy as np
     import torch
 
+    from degrade.core.errors import PhotoError, speaking
     from degrade.maths.depth import normals_from_lights
     from degrade.photos import read_photo
     from degrade.photos.maps import write_normals
@@ -57,10 +60,11 @@ def from_lights(
     grey = [(f.data / f.neutral).mean(1)[0] for f in frames]
     sizes = {tuple(g.shape) for g in grey}
     if len(sizes) > 1:
-        raise ValueError(f"the photos have several sizes: {', '.join(f'{h} x {w}' for h, w in sorted(sizes))}")
+        raise PhotoError(f"the photos have several sizes: {', '.join(f'{h} x {w}' for h, w in sorted(sizes))}")
     try:
         directions = torch.from_numpy(np.loadtxt(lights, ndmin=2))
     except ValueError as wrong:
-        raise ValueError(f"{lights} holds no lines of three numbers: {wrong}") from wrong
-    found, _ = normals_from_lights(torch.stack(grey), directions, drop)
+        raise PhotoError(f"{lights} holds no lines of three numbers: {wrong}") from wrong
+    with speaking(PhotoError):
+        found, _ = normals_from_lights(torch.stack(grey), directions, drop)
     say(f"{write_normals(out, found)}: {found.shape[1]} x {found.shape[2]} normals")

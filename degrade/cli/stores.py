@@ -6,14 +6,18 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from degrade.cli.app import app, chosen, console, say, stoppable
+from degrade.cli.app import app, chosen, console, say, stoppable, warn_of_broken
 from degrade.core.disk import whole
+from degrade.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from degrade.pairs.store import PatchStore
 
 StorePath = Annotated[
     str, typer.Argument(help="The store: a .zarr folder, or its address, https:// s3:// gs://", show_default=False)
@@ -67,6 +71,7 @@ def info(
 
     opened = PatchStore(store)
     facts = opened.info()
+    warn_of_broken()
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return
@@ -102,8 +107,9 @@ def show(
 
     beside = Path(Path(store).name if "://" in store else store)
     target = out or beside.with_suffix(".png")
-    numbers = None if rows is None else _numbers(rows)
-    contact_sheet(PatchStore(store), target, rows=numbers, count=count)
+    opened = PatchStore(store)
+    numbers = None if rows is None else _present(opened, _numbers(rows))
+    contact_sheet(opened, target, rows=numbers, count=count)
     say(f"{target}: look at it")
 
 
@@ -112,6 +118,16 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"row numbers are whole numbers with commas between them, got {text!r}") from None
+
+
+def _present(store: PatchStore, rows: list[int]) -> list[int]:
+    """The numbers of rows, checked: to a sequence a wrong one is an IndexError, to a person a sentence."""
+    from degrade.store.order import row_numbers
+
+    try:
+        return store.checked(row_numbers(rows)).tolist()
+    except IndexError as wrong:
+        raise StoreError(str(wrong)) from wrong
 
 
 @app.command()
@@ -163,7 +179,8 @@ def replay(
     """Render a row again from its address and compare it with what is stored. Exit status 1 if it differs."""
     from degrade.pairs.store import PatchStore
 
-    again = PatchStore(store).replay(row, photos=photos)
+    opened = PatchStore(store)
+    again = opened.replay(*_present(opened, [row]), photos=photos)
     for name, values in again.planes.items():
         differ = again.different.get(name, 0)
         said = f"{differ:,} of {values.size:,} samples differ" if differ else "identical"
@@ -177,6 +194,7 @@ def schema(out: Annotated[Path | None, typer.Option(help="A file; the terminal b
     from degrade.recipe.files import schema as written
 
     text = json.dumps(written(), indent=1)
+    warn_of_broken()
     if out is None:
         typer.echo(text)
     else:

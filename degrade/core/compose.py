@@ -42,9 +42,9 @@ class Container(Operator):
     def _as_one(self) -> Self:
         for op in self.members():
             if op.per != self.per and op.per != "patch":
-                raise ValueError(f"{op.op}: `per: photo` stands beside the outermost operator, here {self.op}")
+                raise RecipeError(f"{op.op}: `per: photo` stands beside the outermost operator, here {self.op}")
             if getattr(op, "reference", None) is not None:
-                raise ValueError(
+                raise RecipeError(
                     f"{op.op}: `reference` cannot stand inside {self.op}; give the operator a name of its own"
                 )
         return self
@@ -141,9 +141,9 @@ class Shuffle(Container):
     @model_validator(mode="after")
     def _permutes(self) -> Shuffle:
         if self.order is not None and sorted(self.order) != list(range(len(self.steps))):
-            raise ValueError(f"order must name each of the {len(self.steps)} steps once, got {self.order}")
+            raise RecipeError(f"order must name each of the {len(self.steps)} steps once, got {self.order}")
         if len(set(self.ordered)) != len(self.ordered) or not set(self.ordered) <= set(range(len(self.steps))):
-            raise ValueError(f"ordered must name steps from 0 to {len(self.steps) - 1} once, got {self.ordered}")
+            raise RecipeError(f"ordered must name steps from 0 to {len(self.steps) - 1} once, got {self.ordered}")
         return self
 
     def members(self) -> tuple[Operator, ...]:
@@ -192,7 +192,7 @@ class OneOf(Container):
     def _weighs(self) -> OneOf:
         w = self.weights
         if w is not None and (len(w) != len(self.ops) or min(w) < 0 or not sum(w) > 0):
-            raise ValueError(f"weights must be {len(self.ops)} numbers, none negative and not all 0, got {w}")
+            raise RecipeError(f"weights must be {len(self.ops)} numbers, none negative and not all 0, got {w}")
         return self
 
     def members(self) -> tuple[Operator, ...]:

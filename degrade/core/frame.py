@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.errors import find
+
 
 class Space(StrEnum):
     """What the numbers of a plane mean."""
@@ -25,6 +27,10 @@ class Space(StrEnum):
     MOSAIC = "mosaic"  #: packed ``R G1 G2 B``, RGGB geometry, one pixel per 2 x 2 photosites
     LINEAR = "linear"  #: camera RGB, not white balanced
     DISPLAY = "display"  #: sRGB with its transfer curve, 0 to 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Space:
+        return find(str(value), {space.value: space for space in cls}, "space")
 
     @property
     def channels(self) -> int:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from degrade.core.errors import PhotoError, nearest
+from degrade.core.errors import PhotoError, RecipeError, UnknownName, nearest
 from degrade.core.frame import Frame
 from degrade.core.operator import Operator
 from degrade.core.param import Model
@@ -73,10 +73,10 @@ class Aux(Model):
         try:
             keys = [key for _, key, _, _ in string.Formatter().parse(file) if key is not None]
         except ValueError as wrong:
-            raise ValueError(f"{file!r} is no template: {wrong}") from wrong
+            raise RecipeError(f"{file!r} is no template: {wrong}") from wrong
         for key in keys:
             if key not in KEYS:
-                raise ValueError(f"unknown {{{key}}} in {file!r}: {nearest(key, KEYS)}")
+                raise UnknownName(f"unknown {{{key}}} in {file!r}: {nearest(key, KEYS)}")
         return file
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from degrade.core import registry
 from degrade.core.errors import RecipeError
+from degrade.core.explain import explained
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Group, Rows, agreeing, among, merge, parts
 from degrade.core.key import Key, Keys
@@ -178,10 +179,10 @@ class Operator(Model):
         if "op" not in given:
             if cls.op:
                 return handler(given)
-            raise ValueError(f"an operator is a mapping with `op:`, got {given!r}")
+            raise RecipeError(f"an operator is a mapping with `op:`, got {given!r}")
         kind = registry.operator(str(given["op"]))
         if not issubclass(kind, cls):
-            raise ValueError(f"{kind.op} is not a {cls.op or cls.__name__}")
+            raise RecipeError(f"{kind.op} is not a {cls.op or cls.__name__}")
         return kind.model_validate({k: v for k, v in given.items() if k != "op"})
 
     @model_serializer
@@ -242,6 +243,11 @@ class Split:
 Drawn = Operator | Split
 
 
+def kind_of(name: str, op: Operator) -> str:
+    """What a bug in an operator is noted with: its name in the recipe, and its class."""
+    return f"operator {name!r} ({type(op).__module__}.{type(op).__qualname__})"
+
+
 # -- drawing ----------------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +273,8 @@ def fill(value: Any, key: Key | Keys) -> Any:
 def settle(op: Operator, key: Key | Keys) -> Operator:
     """The validated record of ``op`` at one address."""
     fields = {n: fill(v, key.at(n)) for n, v in op.__dict__.items()}
-    return type(op).model_validate(fields)
+    with explained(where=f"{op.op}, as drawn: "):
+        return type(op).model_validate(fields)
 
 
 def stack(op: Operator, keys: Key | Keys) -> Drawn:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from degrade.core.errors import nearest
+from degrade.core.errors import RecipeError, UnknownName, nearest
 from degrade.core.prior import Prior, plain
 
 T = TypeVar("T")
@@ -32,14 +32,14 @@ class _ParamSchema:
                 if name in Prior.named:
                     value = Prior.parse(name, args)
                 elif not _takes_mapping(kind):
-                    raise ValueError(f"unknown prior {name!r}: {nearest(str(name), Prior.named)}")
+                    raise UnknownName(f"unknown prior {name!r}: {nearest(str(name), Prior.named)}")
             if isinstance(value, Prior):
                 try:
                     return value.checked(check)
                 except ValidationError as wrong:
                     first = wrong.errors()[0]
                     hint = "; give low and high" if first["input"] in (-math.inf, math.inf) else ""
-                    raise ValueError(f"{value.name}: {first['msg'].lower()}, got {first['input']!r}{hint}") from wrong
+                    raise RecipeError(f"{value.name}: {first['msg'].lower()}, got {first['input']!r}{hint}") from wrong
             return inner(value)
 
         written = core_schema.plain_serializer_function_ser_schema(plain)

@@ -57,7 +57,7 @@ class Patches(Operator):
     @classmethod
     def _even(cls, margin: int) -> int:
         if margin % 2:
-            raise ValueError(f"margin must be even, got {margin}")
+            raise RecipeError(f"margin must be even, got {margin}")
         return margin
 
     def plan(self, spec: Spec) -> Spec:

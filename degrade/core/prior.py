@@ -59,7 +59,8 @@ class Prior:
         """A prior from its YAML form: arguments by position or by name.
 
         Raises:
-            RecipeError: for an unknown name or arguments that do not fit it.
+            UnknownName: if there is none of that name.
+            RecipeError: if the arguments do not fit it.
         """
         kind = find(name, Prior.named, "prior")
         try:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from degrade.core.errors import RecipeError, find
+from degrade.core.errors import RecipeError, UnknownName, find
 
 if TYPE_CHECKING:
     from degrade.core.operator import Operator
 
 GROUP: Final = "degrade.operators"  #: entry-point group of modules that register operators on import
 NAMED: Final[dict[str, type[Operator]]] = {}  #: all that are registered so far
+BROKEN: Final[list[str]] = []  #: which modules of the group could not be imported, and why
+HOW: Final = (
+    f"another package's operator is found once it is installed here and an entry point of its in {GROUP!r} names the "
+    "module that registers it"
+)
 
 K = TypeVar("K", bound="type[Operator]")
 
@@ -46,11 +51,20 @@ def register(name: str) -> Callable[[K], K]:
 
 
 def load_operators() -> dict[str, type[Operator]]:
-    """All operators: imports every module of the entry-point group, ours and third parties', once."""
+    """All operators: imports every module of the entry-point group, ours and third parties', once.
+
+    A module that cannot be imported takes nothing from those that can: `BROKEN` says what is wrong with it.
+    """
     from importlib.metadata import entry_points
 
+    BROKEN.clear()
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as wrong:  # noqa: BLE001  (another package may fail in any way)
+            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+            said = " ".join(str(wrong).split())
+            BROKEN.append(f"{entry.module} of {package} cannot be imported ({type(wrong).__name__}: {said})")
     return NAMED
 
 
@@ -58,6 +72,12 @@ def operator(name: str) -> type[Operator]:
     """The operator class of that name.
 
     Raises:
-        RecipeError: if there is none; the nearest name is given.
+        UnknownName: if there is none; tells the nearest name, what cannot be imported, and how others are found.
     """
-    return NAMED[name] if name in NAMED else find(name, load_operators(), "operator")
+    if name in NAMED:
+        return NAMED[name]
+    try:
+        return find(name, load_operators(), "operator")
+    except UnknownName as wrong:
+        broken = "".join(f"; {said}" for said in BROKEN)
+        raise UnknownName(f"{wrong}{broken}; {HOW}") from None

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from degrade.core.errors import PhotoError, RecipeError, nearest
+from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, nearest
+from degrade.core.explain import Place, explained
 from degrade.core.frame import Sensor
 from degrade.core.param import Model
 from degrade.gear import folders
@@ -44,11 +45,11 @@ class Ladder(Model):
     @model_validator(mode="after")
     def _rows(self) -> Ladder:
         if not len(self.iso) == len(self.k1) == len(self.k0):
-            raise ValueError(
+            raise RecipeError(
                 f"needs a row of k1 and of k0 for each ISO, got {len(self.iso)} ISOs, {len(self.k1)} and {len(self.k0)}"
             )
         if any(b <= a for a, b in zip(self.iso, self.iso[1:], strict=False)):
-            raise ValueError(f"ISOs must rise, got {', '.join(f'{i:g}' for i in self.iso)}")
+            raise RecipeError(f"ISOs must rise, got {', '.join(f'{i:g}' for i in self.iso)}")
         return self
 
 
@@ -85,11 +86,11 @@ class Camera(Model):
     @model_validator(mode="after")
     def _levels(self) -> Camera:
         if not self.black < self.white <= 2**self.bits - 1:
-            raise ValueError(
+            raise RecipeError(
                 f"needs black < white <= {2**self.bits - 1} at {self.bits} bits, got {self.black} and {self.white}"
             )
         if self.table is not None and self.read_iso_exponent != 1:
-            raise ValueError("has both table and read_iso_exponent: a table already says how k0 follows ISO")
+            raise RecipeError("has both table and read_iso_exponent: a table already says how k0 follows ISO")
         return self
 
     @classmethod
@@ -97,13 +98,14 @@ class Camera(Model):
         """The camera of that name, or in that JSON file.
 
         Raises:
-            RecipeError: if there is neither, or the file is not a camera.
+            UnknownName: if there is neither.
+            RecipeError: if the file is not a camera.
         """
         table, own = _shipped(), _own()
         if name in table:
             return table[name]
         if name not in own and not Path(name).is_file():
-            raise RecipeError(
+            raise UnknownName(
                 f"unknown camera {name!r}: {nearest(name, [*table, *own])} "
                 "(or a JSON file with black, white, bits, pitch, k1, k0)"
             )
@@ -121,14 +123,12 @@ class Camera(Model):
             pitch: photosite pitch [um].
 
         Raises:
-            RecipeError: for an unknown line.
+            UnknownName: if there is no such line.
 
         >>> Camera.from_eld("nikon-d850", 0.15, black=400, white=15520, pitch=4.35).read_iso_exponent
         1.126
         """
-        if line not in noise.ELD:
-            raise RecipeError(f"unknown line of ELD {line!r}: {nearest(line, noise.ELD)}")
-        k1, k0, exponent = noise.from_eld(gain, *noise.ELD[line])
+        k1, k0, exponent = noise.from_eld(gain, *find(line, noise.ELD, "line of ELD"))
         return cls(
             about=f"ELD's line for {line} (Wei et al. 2020, MIT licence), K = {gain:g} DN / e- at ISO 100 as given.",
             black=black,
@@ -217,7 +217,8 @@ def record(name: str) -> dict[str, Any]:
     """What a recipe's identity holds of a camera: its numbers; for ``auto`` those of all cameras, and their models.
 
     Raises:
-        RecipeError: if there is no such camera, or its file is wrong.
+        UnknownName: if there is no such camera.
+        RecipeError: if its file is wrong.
     """
     if name == AUTO:
         return {n: {**_numbers(c), "models": list(c.models)} for n, c in sorted(every().items())}
@@ -240,12 +241,15 @@ def _own() -> dict[str, Path]:
 
 def _read(file: Path) -> Camera:
     try:
-        return Camera.model_validate_json(file.read_text("utf-8"))
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        raise RecipeError(f"camera file {file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from wrong
+        with explained(_fields, f"camera file {file}: "):
+            return Camera.model_validate_json(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as wrong:
         raise RecipeError(f"camera file {file} cannot be read ({wrong}): it must be JSON in UTF-8") from wrong
+
+
+def _fields(place: Place) -> Iterable[str]:
+    """Names of the fields that may stand at a place in a camera file."""
+    return (Ladder if place[0] == "table" and len(place) > 1 else Camera).model_fields
 
 
 def _slug(name: str) -> str:

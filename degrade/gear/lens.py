@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from degrade.core.errors import PhotoError, RecipeError, find, nearest
+from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, nearest
 from degrade.gear import arrays, folders
 
 FORMAT: Final = 1  #: of the file
@@ -119,7 +119,8 @@ class Lens:
         """The states whose columns have these values, or lie within these bounds ``[low, high]``.
 
         Raises:
-            RecipeError: if there is no such column or state.
+            UnknownName: if there is no such column.
+            RecipeError: if there is no such state.
 
         >>> lens = Lens(np.full((3, 1, 1, 3, 1, 1), 1.0), [0], [0], states={"f_number": (2.8, 4, 8)})
         >>> lens.where({"f_number": [2.8, 5.6]}), lens.where({"f_number": 8})
@@ -145,12 +146,13 @@ class Lens:
         """The lens of that name in one's own folder, or in that file; a file is read once until it changes.
 
         Raises:
-            RecipeError: if there is neither, or the file is not a lens.
+            UnknownName: if there is neither.
+            RecipeError: if the file is not a lens.
         """
         own = {f.stem: f for f in sorted(folder().glob("*")) if f.suffix in arrays.SUFFIXES}
         path = own.get(name, Path(name))
         if not path.exists():
-            raise RecipeError(f"unknown lens {name!r}: {nearest(name, own)} (or a .npz file or .zarr folder)")
+            raise UnknownName(f"unknown lens {name!r}: {nearest(name, own)} (or a .npz file or .zarr folder)")
         return _cached(path, _stamp(path))
 
     @classmethod
@@ -207,7 +209,7 @@ def half_sides(aspect: float = 1.5) -> tuple[float, float]:
     (0.6, 0.8)
     """
     if not 0 < aspect < math.inf:
-        raise ValueError(f"aspect is width over height, above 0, got {aspect:g}")
+        raise RecipeError(f"aspect is width over height, above 0, got {aspect:g}")
     return round(1 / math.hypot(1, aspect), 12), round(aspect / math.hypot(1, aspect), 12)
 
 

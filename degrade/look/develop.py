@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Space
 from degrade.maths import bayer, colour
 
@@ -42,7 +43,7 @@ def develop(
         exposure: brightening [stops]; DISPLAY is developed already and keeps its own.
 
     Raises:
-        ValueError: if the channels do not fit the space.
+        RecipeError: if the channels do not fit the space.
 
     >>> develop(torch.full((3, 1, 1), 0.5)).tolist(), develop(torch.full((4, 1, 1), 0.5), "mosaic", exposure=1).tolist()
     ([[[[188, 188, 188]]]], [[[[255, 255, 255]]]])
@@ -73,7 +74,7 @@ def to_rgb(picture: Tensor | NDArray[Any], space: Space | str) -> Tensor:
         x = x[None]
     if x.ndim != 4 or x.shape[1] not in {1, space.channels}:
         allowed = f"1 or {space.channels}"
-        raise ValueError(f"a picture in space {space.value} has {allowed} channels, got shape {tuple(x.shape)}")
+        raise RecipeError(f"a picture in space {space.value} has {allowed} channels, got shape {tuple(x.shape)}")
     if x.shape[1] == 1:
         return x.expand(-1, 3, -1, -1)
     if space is Space.MOSAIC:

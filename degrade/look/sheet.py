@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageDraw
 
-from degrade.core.errors import find
+from degrade.core.errors import StoreError, find
 from degrade.core.frame import Space
 from degrade.look import develop as dev
 from degrade.look.draws import Draws
@@ -79,11 +79,11 @@ def contact_sheet(
         title: stands at the head.
 
     Raises:
-        ValueError: if there is no row to show.
+        StoreError: if there is no row to show.
     """
     chosen = list(rows) if rows is not None else spread([int(i) for i in store.rows], count)
     if not chosen:
-        raise ValueError("the store holds no row to show: build it first")
+        raise StoreError("the store holds no row to show: build it first")
     sheets = [row_sheet(store, [i], planes=planes, scale=scale, kernels=kernels) for i in chosen]
     width = max(s.width for s in sheets)
     head = Text.set(title, width - 2 * MARGIN, 20) if title else None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
 from degrade.core.frame import Space
 from degrade.look import develop as dev
 from degrade.look.typeset import INK, PAPER, SOFT, Text
@@ -90,12 +91,12 @@ def kernel_tile(kernel: Array, cell: tuple[int, int]) -> Tile:
     It is cut to the smallest square about its centre that holds 99.9% of it, and the note says so.
 
     Raises:
-        ValueError: for another number of channels, or a kernel of zeros.
+        RecipeError: for another number of channels, or a kernel of zeros.
     """
     k = torch.as_tensor(np.asarray(kernel), dtype=torch.float32)
     k = k[None] if k.ndim == 2 else k
     if k.ndim != 3 or k.shape[0] not in {1, 3, 4} or not bool((k != 0).any()):
-        raise ValueError(f"a kernel to show is (n, n) or (1, 3 or 4, n, n) and not all zero, got {tuple(k.shape)}")
+        raise RecipeError(f"a kernel to show is (n, n) or (1, 3 or 4, n, n) and not all zero, got {tuple(k.shape)}")
     rgb = torch.stack([k[0], (k[1] + k[2]) / 2, k[3]]) if k.shape[0] == 4 else k.expand(3, -1, -1)
     n = rgb.shape[-1]
     cut = _tight(rgb)

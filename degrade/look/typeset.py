@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from degrade.core.disk import whole
+from degrade.core.errors import RecipeError
 
 PAPER = (27, 27, 29)  #: background; neutral, so that it does not tint what lies on it
 RULE = (52, 52, 55)  #: lines between rows
@@ -29,11 +30,11 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     """The font at a size [pixels].
 
     Raises:
-        RuntimeError: if Pillow was built without FreeType.
+        RecipeError: if Pillow was built without FreeType.
     """
     found = ImageFont.load_default(size)
     if not isinstance(found, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow has no FreeType, which the text of sheets needs: install its wheel")
+        raise RecipeError("this Pillow has no FreeType, which the text of sheets needs: install its wheel")
     return found
 
 

@@ -56,7 +56,7 @@ class DepthDefocus(Operator):
     def _one_way(self) -> Self:
         lens = self.focal_length is not None, self.f_number is not None
         if any(lens) != all(lens) or (self.blur is None) != all(lens):
-            raise ValueError("give either blur, or both focal_length and f_number")
+            raise RecipeError("give either blur, or both focal_length and f_number")
         return self
 
     def plan(self, spec: Spec) -> Spec:

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.operator import Operator, column
 from degrade.core.param import Param
@@ -119,7 +120,7 @@ class Unprocess(Operator):
     @model_validator(mode="after")
     def _one_each(self) -> Self:
         if self.matrices and len(self.weights) != len(self.matrices):
-            raise ValueError(f"unprocess: {len(self.matrices)} matrices need as many weights, got {len(self.weights)}")
+            raise RecipeError(f"unprocess: {len(self.matrices)} matrices need as many weights, got {len(self.weights)}")
         colour.camera_to_srgb(torch.tensor(self.matrices).reshape(-1, 3, 3))  # says which cannot be inverted
         return self
 

@@ -237,7 +237,7 @@ class PupilKernel(Kernel):
     @classmethod
     def _some(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if any(v == () for v in value):
-            raise ValueError("each channel needs at least one wavelength")
+            raise RecipeError("each channel needs at least one wavelength")
         return value
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:

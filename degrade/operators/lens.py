@@ -113,7 +113,7 @@ class LensKernel(Kernel):
         ratios = values[:, 0] + values[:, 1]
         for ratio in ratios.unique().tolist():
             if reach * ratio > size // 2:
-                raise ValueError(
+                raise RecipeError(
                     f"lens {self.file!r} reaches {math.ceil(reach * ratio)} pixels each way, further than the working "
                     f"grid of {size} pixels: give a larger radius"
                 )

@@ -108,7 +108,7 @@ class PsfBlur(Operator):
     def _hold_lenses(self) -> Self:
         check_lenses(self.kernels, self.radius)
         if self.window is not None and bounds(self.window)[1] > self.radius:
-            raise ValueError(f"a window of {bounds(self.window)[1]} pixels is wider than the radius of {self.radius}")
+            raise RecipeError(f"a window of {bounds(self.window)[1]} pixels is wider than the radius of {self.radius}")
         return self
 
     def plan(self, spec: Spec) -> Spec:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from degrade.core.errors import RecipeError
+from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Space
 from degrade.core.group import Group, Rows, agreeing, merge
 from degrade.core.maps import how
@@ -71,6 +71,8 @@ class Downsample(Operator):
     def apply(self, frame: Frame) -> Frame:
         f = self.factor
         h, w = (n - n % f for n in frame.size)
+        if not min(h, w):
+            raise PhotoError(f"downsample: {frame.size[0]} x {frame.size[1]} pixels are too few for a factor of {f}")
         return frame.with_data(
             area(frame.data[..., :h, :w], f),
             grid=frame.grid.scaled(f),
@@ -125,9 +127,9 @@ class Resize(Operator):
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if sum(v is not None for v in (self.scale, self.factor, self.size)) != 1:
-            raise ValueError("resize takes one of scale, factor and size")
+            raise RecipeError("resize takes one of scale, factor and size")
         if self.prefilter and any(k in ("nearest", "area") for k in self.filters):
-            raise ValueError("a nearest or area kernel takes no prefilter; bilinear and spline are scikit-image's")
+            raise RecipeError("a nearest or area kernel takes no prefilter; bilinear and spline are scikit-image's")
         return self
 
     @property

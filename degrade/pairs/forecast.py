@@ -27,12 +27,13 @@ from pathlib import Path
 
 import numpy as np
 
-from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.errors import DegradeError, PhotoError, StoreError
+from degrade.pairs.bug import Bug
 from degrade.pairs.plan import Plan, layout, plan, refuse_other
 from degrade.pairs.task import Task, build_shard
 from degrade.photos import Photo, path_of, read_source
 from degrade.recipe.recipe import Recipe
-from degrade.store.disk import StoreError, explained
+from degrade.store.disk import explained
 from degrade.store.layout import Layout
 from degrade.store.metadata import COLUMN_CHUNK
 from degrade.store.write import create, done_shards
@@ -140,7 +141,7 @@ def forecast(
     Raises:
         PhotoError: if none of the photos that were tried can be built.
         StoreError: if the process that built them died, or the store holds something else.
-        FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
+        FileNotFoundError, NotADirectoryError, PhotoError: if the folder is missing or holds no photo.
 
     >>> from degrade.demo import make_photo
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -189,10 +190,10 @@ def _measured(whole: Plan, disk: Path | None) -> Measured:
         if done.returncode:
             said = done.stderr.strip().rpartition("\n")[2] or "perhaps of too little memory"
             raise StoreError(f"the process that built a photo to measure it died (status {done.returncode}): {said}")
-        found: Measured | Exception = pickle.loads((home / "found").read_bytes())
-    if isinstance(found, Exception):
-        raise found
-    return found
+        found: Measured | Bug | Exception = pickle.loads((home / "found").read_bytes())
+    if isinstance(found, Measured):
+        return found
+    raise found.error() if isinstance(found, Bug) else found
 
 
 # -- in the process of its own ----------------------------------------------------------------------------------------
@@ -203,9 +204,11 @@ def measure(folder: str) -> None:
     home = Path(folder)
     job, begun = pickle.loads((home / "job").read_bytes())
     try:
-        found: Measured | Exception = _measure(job, home / "store", begun)
-    except (RecipeError, PhotoError, StoreError, OSError) as wrong:
+        found: Measured | Bug | Exception = _measure(job, home / "store", begun)
+    except (DegradeError, OSError) as wrong:
         found = wrong
+    except Exception as bug:  # noqa: BLE001  (it is raised where it arrives)
+        found = Bug.of(bug)
     (home / "found").write_bytes(pickle.dumps(found))
 
 

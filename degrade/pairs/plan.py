@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from degrade.core.errors import StoreError
 from degrade.pairs.encode import columns_of, planes_of
 from degrade.pairs.store import PatchStore
 from degrade.photos import Photo, find_photos
 from degrade.recipe.recipe import Recipe
-from degrade.store.disk import StoreError
 from degrade.store.layout import Layout
 from degrade.store.record import read_record
 from degrade.store.write import begun, done_shards, read_layout
@@ -43,7 +43,7 @@ def plan(recipe: Recipe, folder: str | os.PathLike[str]) -> Plan:
     """The plan of a build.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
+        FileNotFoundError, NotADirectoryError, PhotoError: if the folder is missing or holds no photo.
     """
     photos = find_photos(folder, list(recipe.source.aux.values()))
     return Plan(recipe, Path(folder).resolve(), photos, layout(recipe, photos))

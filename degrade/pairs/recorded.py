@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from degrade.core.errors import StoreError
 from degrade.recipe.recipe import Recipe
-from degrade.store.disk import StoreError
 from degrade.store.read import Store
 
 

@@ -52,9 +52,9 @@ class Rendered:
         self, store: Store, recipe: Recipe, planes: Sequence[str], draws: Draws = "recorded", seed: int = 0
     ) -> None:
         if draws not in ("recorded", "fresh"):
-            raise ValueError(f"draws are `recorded` or `fresh`, got {draws!r}")
+            raise RecipeError(f"draws are `recorded` or `fresh`, got {draws!r}")
         if not planes:
-            raise ValueError("name at least one plane to render")
+            raise RecipeError("name at least one plane to render")
         refuse_changed(store, recipe)
         self.store, self.recipe, self.planes, self.draws, self.seed = store, recipe, tuple(planes), draws, seed
         self.derived = Derivation.of(self.recipe.paths, self.recipe.stored, self.planes)

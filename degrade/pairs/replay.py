@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from degrade.core.errors import StoreError
 from degrade.pairs.encode import encode
 from degrade.pairs.recorded import refuse_changed
 from degrade.photos import fingerprint, path_of, read_source
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
-from degrade.store.disk import StoreError
 from degrade.store.read import Store
 
 

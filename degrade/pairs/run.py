@@ -23,6 +23,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from degrade.core.errors import DegradeError, RecipeError, StoreError, noting
+from degrade.pairs.bug import Bug
 from degrade.pairs.plan import plan, refuse_other
 from degrade.pairs.progress import Progress, quiet
 from degrade.pairs.store import PatchStore
@@ -30,7 +32,7 @@ from degrade.pairs.task import Outcome, Task, build_shard
 from degrade.photos import Photo
 from degrade.recipe.recipe import Recipe
 from degrade.store.batch import named_device
-from degrade.store.disk import StoreError, locked, sweep
+from degrade.store.disk import locked, sweep
 from degrade.store.finalise import finalise
 from degrade.store.write import create, done_shards
 
@@ -85,11 +87,12 @@ def build(
             in less than a hundredth of the samples, so that a store should be continued where it was begun.
         progress: makes a progress bar; none by default.
 
+    A bug in an operator ends the build as what it is, with notes that name operator, plane and photo.
+
     Raises:
-        RecipeError: if the recipe is wrong.
+        RecipeError: if the recipe is wrong, or the device is not here.
         StoreError: if the store holds something else, another build is at work, or the disk is full.
-        FileNotFoundError, NotADirectoryError, ValueError: if the folder is missing or holds no photo.
-        ValueError: if the device is not here.
+        FileNotFoundError, NotADirectoryError, PhotoError: if the folder is missing or holds no photo.
 
     >>> import tempfile
     >>> from degrade.demo import make_photo
@@ -101,7 +104,7 @@ def build(
     """
     _refuse_bootstrap()
     if workers is not None and workers < 1:
-        raise ValueError(f"workers must be 1 or more, got {workers}")
+        raise RecipeError(f"workers must be 1 or more, got {workers}")
     if client is None and scheduler is None:
         named_device(device)
     plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
@@ -113,7 +116,7 @@ def build(
         done = set(done_shards(target, plan_.layout))
         tasks = [Task.of(plan_, target, k, device) for k in range(plan_.layout.shards) if k not in done]
         try:
-            with progress() as bar:
+            with noting(_KEPT), progress() as bar:
                 bar.start(plan_.layout.photos, sum(len(plan_.shard(k)) for k in done), plan_.layout.per_photo)
                 for outcome in _outcomes(tasks, workers, scheduler, client, bar):
                     total.add(outcome)
@@ -125,6 +128,7 @@ def build(
     return Report(target, len(built.photos), len(built), built.photos.quarantined, total.warnings, len(tasks))
 
 
+_KEPT = "The shards that are built are kept: once this is mended, the same build continues."
 _GUARD = 'call build() under `if __name__ == "__main__":`'
 
 
@@ -269,9 +273,14 @@ def _submitted(client: Client, tasks: list[Task]) -> Iterator[Outcome]:
         client.cancel(list(running.futures))
 
 
-def _build_packed(packed: bytes, shard: int, photos: tuple[Photo, ...]) -> Outcome:
+def _build_packed(packed: bytes, shard: int, photos: tuple[Photo, ...]) -> Outcome | Bug:
     """A task as it travels: what all have in common is one block of bytes, which the scheduler need not understand."""
-    return build_shard(replace(_unpacked(packed), shard=shard, photos=photos))
+    try:
+        return build_shard(replace(_unpacked(packed), shard=shard, photos=photos))
+    except (DegradeError, OSError):
+        raise
+    except Exception as bug:  # noqa: BLE001  (it is raised where it arrives)
+        return Bug.of(bug)
 
 
 @functools.lru_cache(4)
@@ -297,7 +306,7 @@ def _results(client: Client, futures: list[Any]) -> list[Outcome]:
     from distributed import CancelledError, KilledWorker
 
     try:
-        return cast("list[Outcome]", client.gather(futures))
+        found = cast("list[Outcome | Bug]", client.gather(futures))
     except KilledWorker as wrong:
         raise StoreError(
             f"worker processes died again and again while building {wrong.task}, perhaps of too little memory: "
@@ -305,3 +314,7 @@ def _results(client: Client, futures: list[Any]) -> list[Outcome]:
         ) from wrong
     except CancelledError as wrong:
         raise StoreError("the Dask scheduler went away: run the same command again, it continues") from wrong
+    for outcome in found:
+        if isinstance(outcome, Bug):
+            raise outcome.error()
+    return [outcome for outcome in found if isinstance(outcome, Outcome)]

@@ -69,8 +69,8 @@ class Pairs(Loadable):
         Raises:
             UnknownName: if there is no such plane.
             IndexError: if a row is outside the store, or absent.
-            RecipeError: if a plane cannot be rendered from what is stored, or has nothing to draw anew; says why.
-            ValueError: if the device is not here, or something else makes no sense.
+            RecipeError: if a plane cannot be rendered from what is stored, or has nothing to draw anew; says why. Or
+                if the device is not here, or something else makes no sense.
         """
         index = self.rows if rows is None else np.sort(self.checked(row_numbers(rows)))
         asked = _names(self.planes if planes is None else planes)
@@ -105,5 +105,5 @@ class Pairs(Loadable):
 
 def _names(planes: Iterable[str]) -> tuple[str, ...]:
     if isinstance(planes, str):
-        raise ValueError(f"planes are a list of names, got {planes!r}: did you mean [{planes!r}]?")
+        raise RecipeError(f"planes are a list of names, got {planes!r}: did you mean [{planes!r}]?")
     return tuple(planes)

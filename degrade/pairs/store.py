@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.core.errors import PhotoError, RecipeError
+from degrade.core.errors import DegradeError, RecipeError, StoreError, find
 from degrade.pairs.recorded import recipe_of, unchanged
 from degrade.pairs.rendered import Draws, Rendered, Renderings
 from degrade.pairs.replay import Replay, replay
@@ -19,8 +19,6 @@ from degrade.pairs.source import Pairs
 from degrade.recipe import derive
 from degrade.recipe.recipe import Recipe
 from degrade.store.concat import Concatenated, described
-from degrade.store.disk import StoreError
-from degrade.store.layout import unknown
 from degrade.store.read import Store
 from degrade.store.table import Lazy
 from degrade.store.verify import verify
@@ -60,7 +58,7 @@ class Row:
         y, x = (float(columns[n][self.index]) if n in columns else float("nan") for n in ("field_y", "field_x"))
         try:
             return self.store.recipe.kernel(self.photo, self.patch, (y, x))
-        except (PhotoError, RecipeError):
+        except DegradeError:
             return None
 
     def show(self) -> Image:
@@ -144,7 +142,7 @@ class PatchStore(Store, Pairs):
             if name in self.planes:
                 raise RecipeError(f"plane {name!r} is stored: `read` gives it, and a loader beside those it renders")
             if name not in named:
-                raise unknown("plane", name, {*self.planes, *named})
+                find(name, dict.fromkeys((*self.planes, *named)), "plane")
         return Rendered(self, self.recipe, planes, draws, seed)
 
     @property
@@ -160,7 +158,7 @@ class PatchStore(Store, Pairs):
                 if missing and unchanged(self, self.recipe)
                 else ()
             )
-        except RecipeError:
+        except DegradeError:
             return ()
 
     def to_pandas(self) -> pd.DataFrame:

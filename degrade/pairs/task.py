@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.core.errors import PhotoError
+from degrade.core.errors import PhotoError, noting
 from degrade.pairs.camera import camera_of
 from degrade.pairs.encode import encode
 from degrade.pairs.plan import Plan
@@ -72,7 +72,7 @@ def build_shard(task: Task, seen: Callable[[Outcome], object] | None = None) -> 
 
     Raises:
         FileNotFoundError: if the folder cannot be seen from here.
-        ValueError: if the device is not here.
+        RecipeError: if the device is not here.
         StoreError: if the disk is full.
     """
     device = named_device(task.device)
@@ -111,7 +111,7 @@ def _build_photo(
 ) -> tuple[PhotoFact, Outcome]:
     mark = out.mark()
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with noting(f"photo {photo.key!r}"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             rendering = _render(task, photo, device, out)
     except PhotoError as wrong:

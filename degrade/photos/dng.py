@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from degrade.core.disk import whole
+from degrade.core.errors import RecipeError
 from degrade.maths.bayer import red_site
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
@@ -61,7 +62,7 @@ def write_dng(
         compressed: keep the photosites as lossless JPEG, as most cameras and converters do.
 
     Raises:
-        ValueError: if something cannot be written exactly.
+        RecipeError: if something cannot be written exactly.
 
     >>> import tempfile
     >>> from degrade.photos.raw import raw_facts
@@ -73,7 +74,7 @@ def write_dng(
     ('BGGR', 4095.0, 12, 200.0)
     """
     if mosaic.ndim != 2 or mosaic.dtype != np.uint16 or min(mosaic.shape) < 22:
-        raise ValueError(f"a DNG takes a uint16 mosaic of 22 x 22 or more, got {mosaic.shape} of {mosaic.dtype}")
+        raise RecipeError(f"a DNG takes a uint16 mosaic of 22 x 22 or more, got {mosaic.shape} of {mosaic.dtype}")
     tags: list[tuple[int, int, int, Any, bool]] = []
 
     def tag(code: int, kind: int, *values: Any) -> None:
@@ -82,7 +83,7 @@ def write_dng(
 
     for code, text in ((271, make), (272, model), (50708, model)):
         if not text.isascii():
-            raise ValueError(f"make and model must be ASCII in a DNG, got {text!r}")
+            raise RecipeError(f"make and model must be ASCII in a DNG, got {text!r}")
         tags.append((code, _ASCII, 0, text, True))
     tag(33421, _SHORT, 2, 2)
     tag(33422, _BYTE, *_pattern(phase, (0, 1, 1, 2)))
@@ -92,36 +93,36 @@ def write_dng(
     tag(50711, _SHORT, 1)
     blacks = list(black) if isinstance(black, Sequence) else [black] * 4
     if len(blacks) != 4 or any(b != int(b) or not 0 <= b < 65536 for b in blacks):
-        raise ValueError(f"black must be a whole number or four of them for R G1 G2 B, 0 to 65535, got {black}")
+        raise RecipeError(f"black must be a whole number or four of them for R G1 G2 B, 0 to 65535, got {black}")
     if white != int(white) or not max(blacks) < white < 65536:
-        raise ValueError(f"white must be a whole number above black and at most 65535, got {white} (black {black})")
+        raise RecipeError(f"white must be a whole number above black and at most 65535, got {white} (black {black})")
     tag(50713, _SHORT, 2, 2)
     tag(50714, _SHORT, *_pattern(phase, [int(b) for b in blacks]))
     tag(50717, _LONG, int(white))
     if len(white_balance) != 3 or min(white_balance) <= 0:
-        raise ValueError(f"white_balance must be three gains above 0, got {list(white_balance)}")
+        raise RecipeError(f"white_balance must be three gains above 0, got {list(white_balance)}")
     tag(50728, _RATIONAL, *_fractions(1 / Fraction(gain).limit_denominator(10**6) for gain in white_balance))
     if matrix is not None:
         if [len(row) for row in matrix] != [3, 3, 3]:
-            raise ValueError(f"matrix must be 3 x 3, XYZ to camera RGB, got {matrix}")
+            raise RecipeError(f"matrix must be 3 x 3, XYZ to camera RGB, got {matrix}")
         tag(50721, _SRATIONAL, *_fractions(Fraction(v).limit_denominator(10**6) for row in matrix for v in row))
         tag(50778, _SHORT, _D65)
     if noise_profile is not None:
         if [len(pair) for pair in noise_profile] != [2, 2, 2, 2]:
-            raise ValueError(f"noise_profile must be four pairs (S, O) for R G1 G2 B, got {noise_profile}")
+            raise RecipeError(f"noise_profile must be four pairs (S, O) for R G1 G2 B, got {noise_profile}")
         # The tag has one pair a colour; both greens are one colour to DNG unless they truly differ.
         pairs = [tuple(pair) for pair in noise_profile]
         if pairs[1] != pairs[2]:
-            raise ValueError(f"a DNG has one noise line a colour, so G1 and G2 must agree, got {pairs[1]}, {pairs[2]}")
+            raise RecipeError(f"a DNG has one noise line a colour, so G1 and G2 must agree, got {pairs[1]}, {pairs[2]}")
         tag(51041, _DOUBLE, *(float(v) for k in (0, 1, 3) for v in pairs[k]))
     if iso is not None:
         if iso != int(iso) or not 1 <= iso < 2**32:
-            raise ValueError(f"iso must be a whole number from 1 up, got {iso}")
+            raise RecipeError(f"iso must be a whole number from 1 up, got {iso}")
         tag(34855, _SHORT, min(int(iso), 65535))
         tag(34867, _LONG, int(iso))
     if exposure is not None:
         if not exposure > 0:
-            raise ValueError(f"exposure must be above 0 seconds, got {exposure}")
+            raise RecipeError(f"exposure must be above 0 seconds, got {exposure}")
         tag(33434, _RATIONAL, *_fractions([Fraction(exposure).limit_denominator(10**6)]))
     if active_area is not None:
         tag(50829, _LONG, *active_area)
@@ -138,7 +139,7 @@ def _fractions(values: Any) -> list[int]:
     """Numerators and denominators, checked to fit 32 bits."""
     parts = [part for value in values for part in (value.numerator, value.denominator)]
     if any(abs(part) >= 2**31 for part in parts):
-        raise ValueError(f"numbers too large or too small for a DNG fraction: {parts}")
+        raise RecipeError(f"numbers too large or too small for a DNG fraction: {parts}")
     return parts
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from degrade.core.errors import PhotoError
 from degrade.core.maps import Aux
 
 _RAW: Final = (
@@ -50,7 +51,7 @@ def find_photos(folder: str | os.PathLike[str], maps: Sequence[Aux] = ()) -> tup
 
     Raises:
         FileNotFoundError, NotADirectoryError: if there is no such folder.
-        ValueError: if it holds no photo, or two whose names differ only in their Unicode normalisation.
+        PhotoError: if it holds no photo, or two whose names differ only in their Unicode normalisation.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +69,7 @@ def find_photos(folder: str | os.PathLike[str], maps: Sequence[Aux] = ()) -> tup
     for relative in _walk(root):
         key = _key(relative)
         if key in paths:
-            raise ValueError(f"two photos in {root} are both named {key!r} up to Unicode normalisation: rename one")
+            raise PhotoError(f"two photos in {root} are both named {key!r} up to Unicode normalisation: rename one")
         paths[key] = root / relative
     raws = {_stem(key) for key in paths if _extension(key) in RAW_EXTENSIONS}
     here = root.resolve()
@@ -78,7 +79,7 @@ def find_photos(folder: str | os.PathLike[str], maps: Sequence[Aux] = ()) -> tup
     )
     if not keys:
         known = ", ".join(sorted(RAW_EXTENSIONS | PICTURE_EXTENSIONS))
-        raise ValueError(f"there is no photo in {root}: names must end in one of {known}")
+        raise PhotoError(f"there is no photo in {root}: names must end in one of {known}")
     return _marked([Photo(key, *_fingerprint(paths[key])) for key in keys], paths)
 
 
@@ -127,7 +128,7 @@ def _key(relative: str) -> str:
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the file name {relative!r} is not valid Unicode: rename it") from error
+        raise PhotoError(f"the file name {relative!r} is not valid Unicode: rename it") from error
     return key
 
 

@@ -18,7 +18,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from degrade.core.errors import PhotoError
+from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths.colour import srgb_decode
 from degrade.maths.resample import area
@@ -44,7 +44,7 @@ def read_picture(path: Path, *, space: Space | str, shrink: int | None = None) -
         ``aux["clipped"]`` (1, 1, h, w) is the fraction of a pixel where any channel is at full scale.
 
     Raises:
-        ValueError: if the arguments are not allowed.
+        RecipeError: if the arguments are not allowed.
         PhotoError: if the file is not a whole picture of 8 or 16 bits, grey or RGB, or smaller than ``shrink``.
 
     >>> import tempfile, pathlib
@@ -57,12 +57,12 @@ def read_picture(path: Path, *, space: Space | str, shrink: int | None = None) -
     """
     space = Space(space)
     if space is Space.MOSAIC:
-        raise ValueError(
+        raise RecipeError(
             "a picture is read as linear or display, got mosaic: read it as linear and add the mosaic operator"
         )
     shrink = 1 if shrink is None else shrink
     if isinstance(shrink, bool) or shrink != int(shrink) or shrink < 1:
-        raise ValueError(f"the shrink of a picture must be a whole number from 1 up, got {shrink}")
+        raise RecipeError(f"the shrink of a picture must be a whole number from 1 up, got {shrink}")
     pixels = _channels_first(path, _decoded(path))
     h, w = pixels.shape[1:]
     if min(h, w) < shrink:

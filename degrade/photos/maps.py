@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from degrade.core.disk import whole
-from degrade.core.errors import PhotoError
+from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame
 from degrade.core.maps import Aux, how, kind
 from degrade.maths.colour import srgb_decode
@@ -81,11 +81,11 @@ def write_normals(path: str | os.PathLike[str], normal: Tensor) -> Path:
     """Write (3, h, w) unit normals as a 16-bit PNG, green up, whole or not at all.
 
     Raises:
-        ValueError: if the name does not end in .png.
+        RecipeError: if the name does not end in .png.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ValueError(f"normals are written as .png, got {path}")
+        raise RecipeError(f"normals are written as .png, got {path}")
     share = (normal.cpu() * normal.new_tensor([1.0, -1.0, 1.0]).cpu()[:, None, None] + 1) / 2
     pixels = (share.clamp(0, 1) * 65535).round().permute(1, 2, 0).numpy().astype(np.uint16)
     with whole(path) as temporary:

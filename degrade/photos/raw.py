@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from degrade.core.errors import PhotoError
+from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths import bayer, bayer_cpu
 from degrade.photos.facts import RawFacts, gather
@@ -63,7 +63,7 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
         else 0.
 
     Raises:
-        ValueError: if the arguments are not allowed.
+        RecipeError: if the arguments are not allowed.
         PhotoError: if the file is not a whole RAW photo with a Bayer mosaic, or too small for ``shrink``.
 
     >>> import tempfile, numpy
@@ -76,13 +76,14 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
     """
     space = Space(space)
     if space is Space.DISPLAY:
-        raise ValueError("a RAW photo is read as mosaic or linear, got display: develop it after reading")
+        raise RecipeError("a RAW photo is read as mosaic or linear, got display: develop it after reading")
     if space is Space.MOSAIC and shrink is not None:
-        raise ValueError(f"a mosaic is read as it is, got shrink {shrink}: leave it out, or read as linear")
+        raise RecipeError(f"a mosaic is read as it is, got shrink {shrink}: leave it out, or read as linear")
     shrink = 2 if shrink is None else shrink
-    bayer.resampled(0, shrink)  # refuses an odd shrink before any file is opened
+    if shrink < 2 or shrink % 2:
+        raise RecipeError(f"the shrink of a RAW photo counts its pixels and must be even and at least 2, got {shrink}")
     if iso is not None and not (iso > 0 and math.isfinite(iso)):
-        raise ValueError(f"iso must be above 0, got {iso}")
+        raise RecipeError(f"iso must be above 0, got {iso}")
     with _opened(path) as (raw, tags):
         facts = gather(path, raw, tags)
         data, clipped = _pixels(path, bayer_cpu.whole(raw.raw_image_visible, facts.phase), facts, space, shrink)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from degrade.core.errors import PhotoError
+from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Space
 from degrade.photos.folder import PICTURE_EXTENSIONS, RAW_EXTENSIONS
 from degrade.photos.image import read_picture
@@ -28,7 +28,7 @@ def read_photo(
         iso: overrides the file's ISO speed.
 
     Raises:
-        ValueError: if the arguments are not allowed for this kind of photo.
+        RecipeError: if the arguments are not allowed for this kind of photo.
         PhotoError: if the photo cannot be used.
 
     >>> read_photo("holiday.txt", space="linear")
@@ -45,7 +45,7 @@ def read_photo(
     if iso is None:
         return frame
     if not 0 < iso < float("inf"):
-        raise ValueError(f"iso must be above 0, got {iso}")
+        raise RecipeError(f"iso must be above 0, got {iso}")
     return replace(frame, sensor=replace(frame.sensor, iso=torch.tensor([float(iso)])))
 
 
@@ -57,9 +57,7 @@ def read_source(path: str | os.PathLike[str], source: Source) -> Frame:
     """
     try:
         frame = read_photo(path, space=source.space, shrink=source.shrink, iso=source.iso)
-    except PhotoError:
-        raise
-    except ValueError as wrong:
+    except RecipeError as wrong:
         raise PhotoError(f"the recipe's source does not suit it: {wrong}") from wrong
     found = {name: read_map(path, name, aux, frame) for name, aux in source.aux.items()}
     return replace(frame, aux={**frame.aux, **found})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 
-from degrade.core.errors import RecipeError, nearest
+from degrade.core.errors import RecipeError, UnknownName, nearest
+from degrade.core.explain import Place, explained
 from degrade.core.maps import Aux
 from degrade.core.param import Model
 from degrade.core.registry import load_operators
@@ -39,14 +41,15 @@ def load(name: str) -> Recipe:
     """The recipe of a file, or the shipped pipeline of that name.
 
     Raises:
-        RecipeError: if there is none, or it is wrong; the file is named.
+        UnknownName: if there is none.
+        RecipeError: if it is wrong; the file is named.
     """
     path = Path(name)
     if not path.is_file():
         known = shipped()
         key = name.replace("_", "-")
         if path.suffix in SUFFIXES or key not in known:
-            raise RecipeError(f"no recipe {name!r}: neither a file nor a shipped pipeline; {nearest(key, known)}")
+            raise UnknownName(f"no recipe {name!r}: neither a file nor a shipped pipeline; {nearest(key, known)}")
         path = known[key]
     try:
         return parse(path.read_text("utf-8"))
@@ -75,10 +78,8 @@ def build(data: Any) -> Recipe:
     """
     if not isinstance(data, dict):
         raise RecipeError(f"a recipe is a mapping with operators: and planes:, got {type(data).__name__}")
-    try:
+    with explained(partial(_siblings, data=data)):
         return Recipe.model_validate(data)
-    except ValidationError as wrong:
-        raise RecipeError(explain(wrong, data)) from wrong
 
 
 def _data(text: str) -> Any:
@@ -95,41 +96,7 @@ def _data(text: str) -> Any:
         raise RecipeError(f"{where}not YAML: {wrong.problem or wrong.context}") from wrong
 
 
-def explain(wrong: ValidationError, data: Any = None) -> str:
-    """The first error of a validation as one sentence with its place and the nearest right name.
-
-    Args:
-        wrong: the error.
-        data: what was validated, to tell which fields a misspelt one stands beside.
-    """
-    errors = wrong.errors(include_url=False)
-    # a misspelt field is the cause of the one that then seems to be missing
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    place = ".".join(str(p) for p in first["loc"] if not _internal(p))
-    message = str(first["msg"]).removeprefix("Value error, ")
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, ValidationError):
-        message = explain(cause)
-    elif first["type"] == "extra_forbidden":
-        message = f"unknown field; {nearest(str(first['loc'][-1]), _siblings(first['loc'], data))}"
-    elif first["type"] == "union_tag_invalid":
-        context = first.get("ctx", {})
-        names = [n.strip("' ") for n in str(context["expected_tags"]).split(",")]
-        field = str(context["discriminator"]).strip("'")
-        message = f"unknown {field} {str(context['tag'])!r}: {nearest(str(context['tag']), names)}"
-    elif first["type"] == "missing":
-        message = "field required"
-    elif first["type"] not in ("value_error", "assertion_error"):
-        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
-    return f"{place}: {message}" if place else message
-
-
-def _internal(part: Any) -> bool:
-    """Parts of an error's place that name pydantic's own steps and not what a person wrote."""
-    return isinstance(part, str) and ("[" in part or "-" in part or part in ("float", "int", "str", "tuple", "none"))
-
-
-def _siblings(place: tuple[Any, ...], data: Any) -> list[str]:
+def _siblings(place: Place, data: Any) -> list[str]:
     """Names of the fields that may stand where an unknown one was found."""
     node: Any = data
     for part in place[:-1]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
-from degrade.core.errors import RecipeError, find
-from degrade.core.operator import Operator
+from degrade.core.errors import DegradeError, RecipeError, find, noting
+from degrade.core.operator import Operator, kind_of
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
 
@@ -61,9 +61,23 @@ class Paths:
 
     def spec(self, path: Path) -> Spec:
         """Space, size and grid after a beginning of a path."""
+        if not path:
+            return self.entry
         if path not in self._specs:
-            self._specs[path] = self.operators[path[-1]].plan(self.spec(path[:-1])) if path else self.entry
+            before = self.spec(path[:-1])
+            with noting(partial(self.whose, path)):
+                self._specs[path] = self.operators[path[-1]].plan(before)
         return self._specs[path]
+
+    def whose(self, path: Path) -> str:
+        """What a bug in the operator that a beginning of a path ends in is noted with: its name, its class, the planes.
+
+        >>> from degrade import Recipe
+        >>> Recipe.load("residual-maps").paths.whose(("expose", "patches", "optics"))
+        "operator 'optics' (degrade.operators.optics.PsfBlur) in plane 'blur', 'noise_blur'"
+        """
+        planes = ", ".join(repr(name) for name, names in self.planes.items() if names[: len(path)] == path)
+        return f"{kind_of(path[-1], self.operators[path[-1]])} in plane {planes}"
 
     @cached_property
     def _specs(self) -> dict[Path, Spec]:
@@ -101,7 +115,8 @@ class Paths:
         after = need[path] = max(need.get(path, 0), self.kept(plane))
         for i in range(len(path) - 1, len(self.before(plane)), -1):
             stem = path[:i]
-            enter = self.operators[path[i]].enters(self.spec(stem), after)
+            with noting(partial(self.whose, path[: i + 1])):
+                enter = self.operators[path[i]].enters(self.spec(stem), after)
             asked = self.reference(path[i])
             if asked is not None:
                 other = self.stem(asked, path[i])
@@ -116,7 +131,8 @@ class Paths:
             lost, path = 0, self.before(plane)
             for i, name in enumerate(path):
                 op, spec = self.operators[name], self.spec(path[:i])
-                lost = math.ceil((lost + op.needs(spec, 0)) / op.ratio(spec))
+                with noting(partial(self.whose, path[: i + 1])):
+                    lost = math.ceil((lost + op.needs(spec, 0)) / op.ratio(spec))
             worst = max(worst, lost)
         return worst
 
@@ -171,7 +187,7 @@ class Paths:
         for i, name in enumerate(path):
             try:
                 spec = self.spec(path[: i + 1])
-            except RecipeError as wrong:
+            except DegradeError as wrong:
                 raise RecipeError(f"plane {plane!r}, operator {name!r}: {wrong}") from wrong
         if spec.varying:
             raise RecipeError(

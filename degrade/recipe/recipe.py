@@ -26,11 +26,11 @@ from pydantic import (
 )
 
 from degrade.core import maps
-from degrade.core.errors import RecipeError, find, nearest
+from degrade.core.errors import RecipeError, find, noting
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.key import Key, Keys
 from degrade.core.maps import Aux
-from degrade.core.operator import Operator
+from degrade.core.operator import Operator, kind_of
 from degrade.core.param import Model
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
@@ -121,6 +121,7 @@ class Recipe(Model):
         """The recipe of a file (.yaml, .yml, .json), or the shipped pipeline of that name.
 
         Raises:
+            UnknownName: if there is none.
             RecipeError: saying in one sentence what is wrong and where.
         """
         from degrade.recipe import files
@@ -145,9 +146,9 @@ class Recipe(Model):
     def _names(cls, named: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in named:
             if not name.isidentifier():
-                raise ValueError(f"names are letters, digits and underscores, got {name!r}")
+                raise RecipeError(f"names are letters, digits and underscores, got {name!r}")
         if not named:
-            raise ValueError("needs at least one entry")
+            raise RecipeError("needs at least one entry")
         return named
 
     @model_validator(mode="after")
@@ -164,7 +165,8 @@ class Recipe(Model):
         if self.source.camera != cameras.AUTO:
             sensor = self.sensor(Sensor.make())
             for name in self.paths.behind:
-                self.operators[name].suits(sensor)
+                with noting(kind_of(name, self.operators[name])):
+                    self.operators[name].suits(sensor)
         for name in dict.fromkeys(n for path in self.paths.planes.values() for n in path):
             for read in maps.wanted(self.operators[name]):
                 find(read, self.source.aux, f"map (`source: {{aux: ...}}`) that {name} reads:")
@@ -265,13 +267,18 @@ class Recipe(Model):
     def changed(self, **fields: Any) -> Recipe:
         """The recipe with some fields replaced (``seed=3``, ``source={...}``), checked again.
 
+        Raises:
+            UnknownName: if there is no such field.
+            RecipeError: saying in one sentence what is wrong and where.
+
         >>> Recipe.load("residual-maps").changed(seed=3).seed
         3
         """
+        from degrade.recipe import files
+
         for name in fields:
-            if name not in type(self).model_fields:
-                raise RecipeError(f"unknown field {name!r}: {nearest(name, type(self).model_fields)}")
-        return type(self).model_validate({**{n: getattr(self, n) for n in type(self).model_fields}, **fields})
+            find(name, type(self).model_fields, "field")
+        return files.build({**{n: getattr(self, n) for n in type(self).model_fields}, **fields})
 
     def kernel(self, name: str, patch: int, field: tuple[float, float] | None = None) -> NDArray[np.float32] | None:
         """The point spread function of one patch, for looking at: (3, k, k); None where nothing has one.

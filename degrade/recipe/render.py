@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -17,12 +18,13 @@ import torch
 from torch import Tensor
 
 from degrade.core.compose import run
-from degrade.core.errors import PhotoError, RecipeError, find
+from degrade.core.errors import PhotoError, RecipeError, find, noting
 from degrade.core.frame import Frame, Sensor
 from degrade.core.group import Group, Rows, merge, subset
 from degrade.core.key import Key, Keys
-from degrade.core.operator import Drawn, Operator
+from degrade.core.operator import Drawn, Operator, kind_of
 from degrade.core.patches import ABSENT, Patches
+from degrade.core.spec import Spec
 from degrade.recipe import derive
 from degrade.recipe.columns import Columns, Values
 
@@ -56,8 +58,9 @@ def drawn_behind(
     ops: dict[str, Drawn] = {}
     for name in recipe.paths.behind:
         op, at = recipe.operators[name], keys(name).at(name)
-        ops[name] = op.draw(at if op.per == "photo" else at.own, frame)
-        camera = ops[name].camera(camera)
+        with noting(kind_of(name, op)):
+            ops[name] = op.draw(at if op.per == "photo" else at.own, frame)
+            camera = ops[name].camera(camera)
     return ops, camera
 
 
@@ -73,16 +76,17 @@ class Rendering:
     """
 
     def __init__(self, recipe: Recipe, photo: Frame, name: str) -> None:
-        self.recipe = recipe
+        self.recipe, self.name = recipe, name
         self.model, self.key = photo.model, Key(recipe.seed).at(name)
         if photo.space is not recipe.source.space:
             raise PhotoError(f"the recipe reads {recipe.source.space.value}, the photo came as {photo.space.value}")
         self._stages: dict[Path, Frame] = {(): replace(photo, sensor=recipe.sensor(photo.sensor, photo.model))}
-        with one_thread():
+        with one_thread(), noting(self._whose):
             crop = recipe.crop.model_copy(update={"border": recipe.paths.border})
             entering = self.photo_stage(recipe.paths.before(crop.on or next(iter(recipe.planes))))
             patches = self.key.at(np.arange(crop.per_photo))
-            placed = cast(Patches, crop.draw(patches.at(recipe.paths.crop_name), entering))
+            with noting(kind_of(recipe.paths.crop_name, crop)):
+                placed = cast(Patches, crop.draw(patches.at(recipe.paths.crop_name), entering))
             self.rows: Rows = np.flatnonzero(np.asarray(placed.top) != ABSENT)
             self.crop = placed.take(self.rows)
             self.keys = patches[self.rows]
@@ -92,14 +96,18 @@ class Rendering:
             self.ops, self.sensor = drawn_behind(recipe, lambda _: Keys(self.key, self.keys), camera, entering)
         self.notes: dict[str, Values] = {name: np.full(n, np.nan) for name in recipe.notes()}
 
+    def _whose(self) -> str:
+        return f"photo {self.name!r}"
+
     # -- once a photo -------------------------------------------------------------------------------------------------
 
     def photo_stage(self, path: Path) -> Frame:
         """The whole photo after these operators before the crop; each is run once."""
         if path not in self._stages:
             before = self.photo_stage(path[:-1])
-            op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1]), before))
-            self._stages[path] = op.apply(before)
+            with noting(partial(self.recipe.paths.whose, path)):
+                op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1]), before))
+                self._stages[path] = op.apply(before)
         return self._stages[path]
 
     def columns(self) -> Columns:
@@ -153,7 +161,7 @@ class Rendering:
 
     def block(self, at: Rows, planes: Sequence[str] | None = None) -> dict[str, Frame]:
         """Renders the present rows ``at`` (one of `blocks`) in the planes asked for."""
-        with one_thread():
+        with one_thread(), noting(self._whose):
             block = Block(self, at)
             frames = {name: block.plane(name) for name in planes or self.recipe.stored}
         for root in self.recipe.roots.keys() & frames.keys():
@@ -265,9 +273,13 @@ class Block:
         if asked is not None:
             theirs = self._with_margin(self.paths.stem(asked, name), enter)
             groups = [g for mine in groups for g in _with_reference(mine, theirs)]
-        groups = run(self.source.ops[name], groups, np.arange(len(self.at)), self.at)
-        ratio = self.paths.spec(path).grid.scale[0] / spec.grid.scale[0]
-        return [self._noted(name, g) for g in _trimmed(groups, round(enter / ratio) - after)]
+        done = self.paths.spec(path)
+        margin = round(enter * spec.grid.scale[0] / done.grid.scale[0])
+        with noting(partial(self.paths.whose, path)):
+            groups = run(self.source.ops[name], groups, np.arange(len(self.at)), self.at)
+            for g in groups:
+                _check_shape(g, done, margin)
+        return [self._noted(name, g) for g in _trimmed(groups, margin - after)]
 
     def _with_margin(self, path: Path, pixels: int) -> list[Group]:
         return _trimmed(self._beginning(path), self.paths.margins[path] - pixels)
@@ -276,6 +288,14 @@ class Block:
         for note, values in group.frame.notes.items():
             self.source.note(f"{name}.{note}", self.at[group.rows], values)
         return Group(group.rows, group.frame.changed(notes={}, reference=None))
+
+
+def _check_shape(group: Group, planned: Spec, margin: int) -> None:
+    """Raises RuntimeError, for it is a bug, if an operator gave data of another shape than it had planned."""
+    got = tuple(group.frame.data.shape)
+    size = got[2:] if planned.size is None else tuple(n + 2 * margin for n in planned.size)
+    if got != (want := (len(group.rows), planned.channels, *size)):
+        raise RuntimeError(f"`apply` gave data of shape {got}, where `plan` says {want}")
 
 
 def _trimmed(groups: list[Group], pixels: int) -> list[Group]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from degrade.core.compose import run
-from degrade.core.errors import PhotoError, RecipeError, find
+from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, noting
 from degrade.core.frame import Frame, Grid, Sensor
 from degrade.core.group import Group, Rows, merge
 from degrade.core.key import Key, Keys
@@ -71,7 +72,8 @@ class Transform:
 
         Raises:
             PhotoError: if the pictures have another shape, number type or space, or lack a map that the recipe reads.
-            RecipeError: if there is no such plane, or an operator cannot work on many pictures at once.
+            UnknownName: if there is no such plane.
+            RecipeError: if an operator cannot work on many pictures at once.
         """
         return {name: frame.data for name, frame in self.frames(pictures, step, planes).items()}
 
@@ -83,7 +85,7 @@ class Transform:
             find(name, self.recipe.planes, "plane")
         frame = self._checked(pictures)
         keys = Key(self.recipe.seed).at(step, _rows(frame))
-        with one_thread():
+        with one_thread(), noting(f"step {step!r}"):
             block = Block(_Batch(self.recipe, frame, keys), _rows(frame))
             return {name: block.plane(name) for name in planes or self.recipe.stored}
 
@@ -137,9 +139,10 @@ class _Batch:
             before, name = self._stage(path[:-1]), path[-1]
             at = _rows(before)
             try:
-                drawn = self.recipe.operators[name].draw(self.keys.at(name))
-                (after,) = merge(run(drawn, [Group(at, before)], at, at), wide=True)
-            except RecipeError as wrong:
+                with noting(partial(self.paths.whose, path)):
+                    drawn = self.recipe.operators[name].draw(self.keys.at(name))
+                    (after,) = merge(run(drawn, [Group(at, before)], at, at), wide=True)
+            except (RecipeError, UnknownName) as wrong:
                 raise RecipeError(f"operator {name!r} before the crop, on a batch: {wrong}") from wrong
             self._stages[path] = after.frame
         return self._stages[path]

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.errors import RecipeError
 from degrade.store.source import Loadable
 
 A = TypeVar("A")
@@ -36,7 +37,7 @@ def named_device(device: str | torch.device) -> torch.device:
     """The device of that name, the CPU or an NVIDIA GPU.
 
     Raises:
-        ValueError: if this machine has none.
+        RecipeError: if this machine has none.
 
     >>> named_device("cpu")
     device(type='cpu')
@@ -45,7 +46,7 @@ def named_device(device: str | torch.device) -> torch.device:
     allowed = ["cpu", *["cuda"] * (gpus > 0), *(f"cuda:{i}" for i in range(gpus))]
     if str(device) not in allowed:
         why = "" if gpus else "; torch sees no NVIDIA GPU here"
-        raise ValueError(f"no device {str(device)!r}: allowed are {', '.join(allowed)}{why}")
+        raise RecipeError(f"no device {str(device)!r}: allowed are {', '.join(allowed)}{why}")
     return torch.device(device)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 from degrade.store.layout import Layout, PlaneLayout
 from degrade.store.read import Store
 from degrade.store.source import Loadable

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from degrade.core.disk import sync_path
-from degrade.store.disk import StoreError, contiguous, digest, explained, locked, sync_all
-from degrade.store.layout import Layout, PlaneLayout, unknown
+from degrade.core.errors import StoreError, find
+from degrade.store.disk import contiguous, digest, explained, locked, sync_all
+from degrade.store.layout import Layout, PlaneLayout
 from degrade.store.location import LIST, ROOT, Folder
 from degrade.store.metadata import Json, dumps, group_metadata, lists, plane_metadata, root_sealed
 from degrade.store.read import Store
@@ -55,8 +56,7 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
         UnknownName: if there is no such codec.
         StoreError: if the store cannot be read or is damaged, or something is at ``out``.
     """
-    if codec not in CODECS:
-        raise unknown("codec", codec, CODECS)
+    find(codec, CODECS, "codec")
     target, source = Path(out), Store(store)
     if "://" in str(out) or os.path.lexists(target):
         raise StoreError(f"{out} cannot be written: name a folder that is not there yet")

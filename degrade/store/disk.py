@@ -23,15 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.core.disk import sync_path, whole
+from degrade.core.errors import StoreError
 
 BUILD = Path(".degrade", "build")
 SYNCS = 16  #: files that are synced at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.ENOSYS)
-
-
-class StoreError(RuntimeError):
-    """Something about a store that its user can put right; the message is one sentence."""
 
 
 def digest(data: bytes) -> str:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.core.disk import whole
-from degrade.store.disk import BUILD, StoreError, digest, explained, sync_all, write_file
+from degrade.core.errors import StoreError
+from degrade.store.disk import BUILD, digest, explained, sync_all, write_file
 from degrade.store.layout import Layout
 from degrade.store.metadata import (
     COLUMN_CHUNK,

@@ -8,18 +8,17 @@ seed, set of photos or version is another identity.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import RecipeError, StoreError, UnknownName, find
 
 PLANE_DTYPES = ("uint16", "uint8", "float32")
 COLUMN_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64")
@@ -29,25 +28,6 @@ _NAME = re.compile(r"[A-Za-z][\w.\-\[\]]*")
 _PHOTO_TABLE = tuple(
     f"photo_{n}" for n in ("key", "digest", "reason", "model", "rows", "white_balance", "matrix", "camera")
 )
-
-
-class UnknownName(KeyError):
-    """A name that is not there; the message names the nearest one."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is not there.
-
-    >>> print(unknown("plane", "blurr", ["blur", "noise"]))
-    there is no plane 'blurr': did you mean 'blur'? Known: blur, noise
-    """
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, 1, 0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UnknownName(f"there is no {kind} {name!r}: {hint}Known: {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -67,9 +47,9 @@ class PlaneLayout:
 
     def __post_init__(self) -> None:
         if self.dtype not in PLANE_DTYPES:
-            raise ValueError(f"plane {self.name!r} is kept as one of {', '.join(PLANE_DTYPES)}, got {self.dtype!r}")
+            raise RecipeError(f"plane {self.name!r} is kept as one of {', '.join(PLANE_DTYPES)}, got {self.dtype!r}")
         if min(self.shape) < 1:
-            raise ValueError(f"plane {self.name!r} needs at least one channel and pixel, got {self.shape}")
+            raise RecipeError(f"plane {self.name!r} needs at least one channel and pixel, got {self.shape}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,9 +82,9 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.dtype not in COLUMN_DTYPES:
-            raise ValueError(f"column {self.name!r} is one of {', '.join(COLUMN_DTYPES)}, got {self.dtype!r}")
+            raise RecipeError(f"column {self.name!r} is one of {', '.join(COLUMN_DTYPES)}, got {self.dtype!r}")
         if self.labels is not None and np.dtype(self.dtype).kind != "i":
-            raise ValueError(
+            raise RecipeError(
                 f"column {self.name!r} has labels, so it holds signed codes (-1 not chosen), not {self.dtype}"
             )
 
@@ -142,18 +122,18 @@ class Layout:
     def __post_init__(self) -> None:
         for name in ("photos", "per_photo", "photos_per_shard"):
             if getattr(self, name) < 1:
-                raise ValueError(f"a store needs {name} of at least 1, got {getattr(self, name)}")
+                raise RecipeError(f"a store needs {name} of at least 1, got {getattr(self, name)}")
         if not self.planes:
-            raise ValueError("a store needs at least one plane")
+            raise RecipeError("a store needs at least one plane")
         names = [p.name for p in self.planes] + [c.name for c in self.stored_columns] + list(_PHOTO_TABLE) + ["row"]
         for name in names:
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} cannot name an array: letters, digits and _ . - [ ], a letter first")
+                raise RecipeError(f"{name!r} cannot name an array: letters, digits and _ . - [ ], a letter first")
         folded = [n.casefold() for n in names]
         if twice := sorted({n for n in names if folded.count(n.casefold()) > 1}):
-            raise ValueError(f"arrays of a store need names of their own, got more than one of: {', '.join(twice)}")
+            raise RecipeError(f"arrays of a store need names of their own, got more than one of: {', '.join(twice)}")
         if OWN in self.attributes:
-            raise ValueError(f"the attribute {OWN!r} belongs to the store itself: choose another name")
+            raise RecipeError(f"the attribute {OWN!r} belongs to the store itself: choose another name")
         for plane in self.planes:
             if plane.dtype == "uint16" and plane.space != "display":
                 self.levels(plane.name)
@@ -195,16 +175,13 @@ class Layout:
         Raises:
             UnknownName: if there is none; names the nearest.
         """
-        for plane in self.planes:
-            if plane.name == name:
-                return plane
-        known = [p.name for p in self.planes]
-        if name in self.named:
+        known = {p.name: p for p in self.planes}
+        if name not in known and name in self.named:
             raise UnknownName(
                 f"plane {name!r} is not stored, which are {', '.join(known)}: `store.loader` and `store.rendered` "
                 "render those that `store.renders` names"
             )
-        raise unknown("plane", name, known)
+        return find(name, known, "plane")
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -215,13 +192,13 @@ class Layout:
         """Names of the columns that hold a plane's black and white [DN].
 
         Raises:
-            ValueError: if the layout has no such columns.
+            RecipeError: if the layout has no such columns.
         """
         names = {c.name for c in self.columns}
         for found in ((f"black_{plane}", f"white_{plane}"), ("black", "white")):
             if names.issuperset(found):
                 return found
-        raise ValueError(f"plane {plane!r} holds DN, so the store needs columns 'black' and 'white' [DN]")
+        raise RecipeError(f"plane {plane!r} holds DN, so the store needs columns 'black' and 'white' [DN]")
 
     @property
     def stored_columns(self) -> tuple[Column, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from degrade.core.errors import RecipeError
 from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over, named_device
 from degrade.store.order import Order, Shuffle, whole_number
 from degrade.store.permute import Windows
@@ -55,14 +56,14 @@ class Loader:
         finish: Finish | None = None,
     ) -> None:
         if not planes:
-            raise ValueError("a loader needs at least one plane")
+            raise RecipeError("a loader needs at least one plane")
         if (rank is None) != (ranks is None):
-            raise ValueError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
+            raise RecipeError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
         self.store, self.rows, self.planes, self.device = store, rows, planes, named_device(device)
         self.batch_size, self.seed = whole_number("batch_size", batch_size), whole_number("seed", seed)
         self.threads = whole_number("threads", threads)
         if self.threads < 0:
-            raise ValueError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
+            raise RecipeError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
         self.shuffle: Shuffle = shuffle
         self.drop_last, self.pad, self.dn, self.check, self.finish = drop_last, pad, dn, check, finish
         self._rank = None if rank is None else (whole_number("rank", rank), whole_number("ranks", ranks))
@@ -102,11 +103,11 @@ class Loader:
         """Goes on where a loader of the same rows, step and shuffling stood; its seed is taken over.
 
         Raises:
-            ValueError: if the loaders differ, so that there is no such batch.
+            RecipeError: if the loaders differ, so that there is no such batch.
         """
         different = [f"{k} {state.get(k)} there, {v} here" for k, v in self._fixed().items() if state.get(k) != v]
         if different:
-            raise ValueError(f"this state is of another loader: {'; '.join(different)}")
+            raise RecipeError(f"this state is of another loader: {'; '.join(different)}")
         self.set_epoch(state["epoch"])
         self.seed, self.delivered = state["seed"], state["delivered"]
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 from degrade.store.layout import Layout
 from degrade.store.record import MANIFEST, Files, listed
 from degrade.store.write import read_layout

@@ -24,7 +24,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 from degrade.store.layout import PlaneLayout
 from degrade.store.shard import index_bytes, plain_rows, shard_key
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from degrade.core.errors import RecipeError
 from degrade.store.permute import Permutation, Windows
 
 Shuffle = Literal["window"] | bool
@@ -42,15 +43,15 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ValueError(f"a batch needs at least 1 row, got batch_size={self.size}")
+            raise RecipeError(f"a batch needs at least 1 row, got batch_size={self.size}")
         if self.shuffle not in (True, False, "window"):
-            raise ValueError(f"shuffle is True, False or 'window', got {self.shuffle!r}")
+            raise RecipeError(f"shuffle is True, False or 'window', got {self.shuffle!r}")
         if self.drop_last and self.pad:
-            raise ValueError("a last batch that is not full is left out (drop_last) or filled up (pad), not both")
+            raise RecipeError("a last batch that is not full is left out (drop_last) or filled up (pad), not both")
         if self.ranks < 1:
-            raise ValueError(f"ranks are 1 or more, got {self.ranks}")
+            raise RecipeError(f"ranks are 1 or more, got {self.ranks}")
         if not 0 <= self.rank < self.ranks:
-            raise ValueError(f"rank lies in 0 to {self.ranks - 1} of {self.ranks} ranks, got {self.rank}")
+            raise RecipeError(f"rank lies in 0 to {self.ranks - 1} of {self.ranks} ranks, got {self.rank}")
 
     @property
     def step(self) -> int:
@@ -85,19 +86,19 @@ def whole_number(name: str, value: object) -> int:
     """A whole number, of Python's, NumPy's or torch's.
 
     Raises:
-        ValueError: if it is none.
+        RecipeError: if it is none.
     """
     try:
         return index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
-        raise ValueError(f"{name} is a whole number, got {value!r}") from None
+        raise RecipeError(f"{name} is a whole number, got {value!r}") from None
 
 
 def row_numbers(rows: Any) -> NDArray[np.int64]:
     """Numbers of rows ``(n,)``, an array of their own.
 
     Raises:
-        ValueError: if they are none, but a mask.
+        RecipeError: if they are none, but a mask.
 
     >>> row_numbers(range(3))
     array([0, 1, 2])
@@ -105,5 +106,5 @@ def row_numbers(rows: Any) -> NDArray[np.int64]:
     found = np.asarray(rows)
     if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
         mask = ": a mask picks from those present, `store.rows[mask]`" if found.dtype == np.bool_ else ""
-        raise ValueError(f"rows are a list of whole numbers, got {found.dtype} of shape {found.shape}{mask}")
+        raise RecipeError(f"rows are a list of whole numbers, got {found.dtype} of shape {found.shape}{mask}")
     return found.astype(np.int64)

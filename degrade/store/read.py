@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout
 from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, place
 from degrade.store.mapped import Plain, plain
@@ -113,7 +113,7 @@ class Store(Loadable):
 
         Raises:
             UnknownName: if there is no such plane.
-            ValueError: if the rows are no numbers, but a mask.
+            RecipeError: if the rows are no numbers, but a mask.
             IndexError: if a row is outside the store, or absent.
         """
         layout = self.layout.plane(plane)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import BUILD, StoreError, digest, write_file
+from degrade.core.errors import StoreError
+from degrade.store.disk import BUILD, digest, write_file
 from degrade.store.layout import Layout
 
 Files = dict[str, tuple[int, str]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.layout import unknown
+from degrade.core.errors import find
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,12 @@ class Lazy(Mapping[str, NDArray[Any]]):
     """Arrays by name, read when first asked for."""
 
     def __init__(self, kind: str, names: Iterable[str], load: Callable[[str], NDArray[Any]]) -> None:
-        self._kind, self._names, self._load = kind, tuple(names), load
+        self._kind, self._names, self._load = kind, {n: n for n in names}, load
         self._have: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._have:
-            if name not in self._names:
-                raise unknown(self._kind, name, self._names)
-            self._have[name] = self._load(name)
+            self._have[name] = self._load(find(name, self._names, self._kind))
         return self._have[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import StoreError
+from degrade.core.errors import StoreError
 from degrade.store.layout import OWN
 from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
 from degrade.store.metadata import lists, seal_holds

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.store.disk import BUILD, StoreError, contiguous, explained, sweep, sync_all, temporary, write_file
-from degrade.store.layout import Column, Layout, PlaneLayout, unknown
+from degrade.core.errors import StoreError, find
+from degrade.store.disk import BUILD, contiguous, explained, sweep, sync_all, temporary, write_file
+from degrade.store.layout import Column, Layout, PlaneLayout
 from degrade.store.metadata import dumps, group_metadata, lists, plane_metadata, root_open, seal_holds
 from degrade.store.record import (
     MANIFEST,
@@ -237,9 +238,7 @@ class ShardWriter:
             ValueError: if shape or dtype are not the plane's, or the shard would overflow.
             StoreError: if the disk is full.
         """
-        if plane not in self._planes:
-            raise unknown("plane", plane, self._planes)
-        file = self._planes[plane]
+        file = find(plane, self._planes, "plane")
         want = file.plane
         if rows.ndim != 4 or rows.shape[1:] != want.shape or rows.dtype != np.dtype(want.dtype):
             raise ValueError(f"plane {plane!r} takes (n, {want.shape}) {want.dtype}, got {rows.shape} {rows.dtype}")
@@ -303,11 +302,10 @@ class ShardWriter:
             write_record(self.store, layout, Record(self.shard, files, facts, table))
 
     def _columns(self, columns: Mapping[str, NDArray[Any] | Sequence[Any]]) -> dict[str, NDArray[Any]]:
-        names = {c.name for c in self.layout.columns}
+        names = {c.name: c for c in self.layout.columns}
         for name in columns:
-            if name not in names:
-                raise unknown("column", name, names)
-        if missing := sorted(names.difference(columns)):
+            find(name, names, "column")
+        if missing := sorted(names.keys() - columns):
             raise ValueError(f"shard {self.shard} lacks columns: {', '.join(missing)}")
         photo = np.asarray(self.rows, np.int64) // self.layout.per_photo
         table: dict[str, NDArray[Any]] = {"photo": photo.astype(np.int32), "present": self._present}
