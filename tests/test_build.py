@@ -27,6 +27,7 @@ from degrade.pairs.store import PatchStore
 from degrade.pairs.task import Task, build_shard
 from degrade.photos import read_photo
 from degrade.recipe.recipe import Recipe
+from degrade.recipe.render import render
 from degrade.store.disk import locked
 from degrade.store.finalise import finalise
 from degrade.store.write import create
@@ -279,7 +280,7 @@ def test_rows_are_what_the_recipe_renders(home: Path) -> None:
         key = store.photos.keys[i]
         frame = read_photo(home / "photos" / key, space="linear", shrink=2)
         for j in (0, 5):
-            for name, rendered in recipe.render(frame, key, rows=[j]).items():
+            for name, rendered in render(recipe, frame, key, rows=[j]).items():
                 stored = store.read(name, 6 * i + j, dn=True)
                 assert np.array_equal(encode({name: rendered}, store.planes[name])[0], stored), (i, j, name)
 

@@ -18,6 +18,7 @@ from degrade.gear import cameras
 from degrade.maths import noise
 from degrade.operators.noise import PhotonNoise, SensorNoise
 from degrade.pairs.store import PatchStore
+from degrade.recipe.render import render
 
 PLAIN: dict[str, Any] = {"black": 64, "white": 1063, "bits": 12, "pitch": 3, "k1": [0.1] * 4, "k0": [0.5] * 4}
 LADDER = {"iso": [100, 400, 6400], "k1": [[0.1, 0.2, 0.3, 0.4]] * 3, "k0": [[1, 2, 3, 4], [3, 4, 5, 6], [0.5] * 4]}
@@ -120,7 +121,7 @@ def test_rows_draw_their_own_isos_from_a_table(own: Path) -> None:
     planes: {clean: [patches, cfa], noisy: [patches, cfa, noise]}
     """
     photo = Frame(torch.full((1, 3, 300, 300), 0.1), Space.LINEAR, Sensor.make(half_diagonal=1.0, centre=(0, 0)))
-    planes = Recipe.parse(text).render(photo, "a")
+    planes = render(Recipe.parse(text), photo, "a")
     noisy = planes["noisy"]
     isos = noisy.sensor.iso.tolist()
     assert len(set(isos)) == 3

@@ -28,6 +28,7 @@ from degrade import (
 from degrade.operators.display_noise import GaussianNoise
 from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
+from degrade.recipe.render import render
 
 REAL, BSRGAN = Recipe.load("real_esrgan"), Recipe.load("bsrgan")
 DRAWN = {n: r.columns(Key(5).at("a.png").at(np.arange(2000)), Key(5)) for n, r in (("real", REAL), ("bsrgan", BSRGAN))}
@@ -152,7 +153,7 @@ def test_ordered_names_steps() -> None:
 @pytest.mark.parametrize("recipe", [REAL, BSRGAN], ids=["real_esrgan", "bsrgan"])
 def test_low_resolution_lies_on_high(recipe: Recipe) -> None:
     """Whatever was done to it, LR shows HR: shifted by a pixel it would fit worse."""
-    planes = small(recipe).render(photo(), "a")
+    planes = render(small(recipe), photo(), "a")
     hr, lr = planes["hr"], planes["lr"]
     assert (hr.data.shape[1:], lr.data.shape[1:]) == ((3, 256, 256), (3, 64, 64))
     assert lr.grid.scale == (4.0, 4.0)
@@ -170,9 +171,9 @@ def test_low_resolution_lies_on_high(recipe: Recipe) -> None:
 @pytest.mark.parametrize("recipe", [REAL, BSRGAN], ids=["real_esrgan", "bsrgan"])
 def test_a_row_does_not_depend_on_its_block(recipe: Recipe) -> None:
     whole = small(recipe, 5)
-    one = whole.changed(block=1).render(photo(), "a", planes=["lr"])["lr"]
+    one = render(whole.changed(block=1), photo(), "a", planes=["lr"])["lr"]
     # rows of equal size share FFTs and products: the last bits, and now and then a level, may differ
-    assert ((one.data - whole.render(photo(), "a", planes=["lr"])["lr"].data).abs() > 1e-3).double().mean() < 1e-3
+    assert ((one.data - render(whole, photo(), "a", planes=["lr"])["lr"].data).abs() > 1e-3).double().mean() < 1e-3
 
 
 def test_a_store_replays_bit_for_bit(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from degrade import Frame, Grid, Recipe, RecipeError, Sensor, Space, Spec
 from degrade.core.operator import Operator
 from degrade.maths.jpeg import compress
 from degrade.operators.codec import Jpeg, VideoFrame, WebP
+from degrade.recipe.render import render
 
 
 def frame(b: int = 1, size: int = 64, margin: int = 0) -> Frame:
@@ -72,10 +73,10 @@ def test_margins_hold_whole_blocks(sampling: Any, size: tuple[int, int], after: 
 def test_a_patch_is_part_of_a_larger_jpeg() -> None:
     """Rendered with more planes, thus more margin, a patch is the same; a whole picture compressed holds it."""
     photo = frame(size=192)
-    alone = recipe(JPEG).render(photo, "p.png")["poor"]
+    alone = render(recipe(JPEG), photo, "p.png")["poor"]
     blurred = recipe(JPEG, {**BLUR}, margin=32)
     more = blurred.changed(planes={**{n: p.path for n, p in blurred.planes.items()}, "mid": ["patches", "step0"]})
-    assert torch.equal(more.render(photo, "p.png", planes=["mid"])["mid"].data, alone.data)
+    assert torch.equal(render(more, photo, "p.png", planes=["mid"])["mid"].data, alone.data)
     assert alone.origin[0].tolist() == [32, 32]  # whole blocks from the photo's own corner
     whole = Jpeg(quality=30).apply(photo)
     assert torch.equal(whole.data[0, :, 32:80, 32:80], alone.data[0])

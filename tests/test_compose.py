@@ -18,6 +18,7 @@ from degrade.core.group import Group
 from degrade.core.operator import Split
 from degrade.operators.light import Exposure
 from degrade.operators.sampling import Downsample
+from degrade.recipe.render import render
 from tests import contract, strategies
 
 N = 6000
@@ -175,7 +176,7 @@ def test_a_chain_in_a_recipe_renders_as_its_steps_by_name() -> None:
       named: [patches, blur, cfa]
       chained: [patches, both]
     """
-    planes = Recipe.parse(text).render(strategies.photo(), "a")
+    planes = render(Recipe.parse(text), strategies.photo(), "a")
     assert planes["named"].grid == planes["chained"].grid
     assert (planes["named"].data - planes["chained"].data).abs().max() < 1e-6
 

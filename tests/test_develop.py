@@ -19,6 +19,7 @@ from degrade.maths.colour import camera_to_srgb, srgb_encode
 from degrade.maths.philox import normal_field
 from degrade.operators.develop import MATRICES, Develop, Unprocess, UnprocessNoise, toned, untoned
 from degrade.operators.sensor import Mosaic
+from degrade.recipe.render import render
 
 CAMERA = Sensor.make(white_balance=(2.1, 1.0, 1.6), matrix=camera_to_srgb(torch.tensor(MATRICES[1])).tolist())
 
@@ -187,7 +188,7 @@ def test_reference_gives_all_planes_one_residual() -> None:
             "soft_noise": ["patches", "camera", "soft", "cfa", "noise"],
         },
     }
-    planes = Recipe.model_validate(given).render(picture(), "p.png")
+    planes = render(Recipe.model_validate(given), picture(), "p.png")
     one, other = (planes[a].data - planes[b].data for a, b in (("noise", "sharp"), ("soft_noise", "soft")))
     torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
     assert one.std() > 0.005
@@ -215,9 +216,9 @@ def test_the_shipped_pipeline_is_its_python_twin() -> None:
     shipped = Recipe.load("unprocess")
     assert shipped.hash == twin.hash
     photo = picture(size=140)
-    for name, frame in shipped.render(photo, "p.png", rows=[0, 5]).items():
+    for name, frame in render(shipped, photo, "p.png", rows=[0, 5]).items():
         assert frame.data.shape == (2, 4, 64, 64)
-        assert torch.equal(frame.data, twin.render(photo, "p.png", rows=[0, 5])[name].data)
+        assert torch.equal(frame.data, render(twin, photo, "p.png", rows=[0, 5])[name].data)
 
 
 def test_a_pair_developed_behind_its_noise() -> None:
@@ -239,7 +240,7 @@ def test_a_pair_developed_behind_its_noise() -> None:
     }
     recipe = Recipe.model_validate(given)
     assert (recipe.specs["noisy"].size, recipe.specs["noisy"].digital) == ((32, 32), True)
-    planes = recipe.render(picture(size=200), "p.png")
+    planes = render(recipe, picture(size=200), "p.png")
     noise = (planes["noisy"].data - planes["clean"].data).double()
     beside = (noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean()
     assert 0.2 < beside < 0.9

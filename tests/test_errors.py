@@ -38,6 +38,8 @@ from degrade.core.errors import find, noting
 from degrade.core.registry import NAMED, load_operators, register
 from degrade.pairs.bug import Bug, Elsewhere
 from degrade.photos import read_source
+from degrade.recipe.render import render
+from degrade.recipe.transform import transform
 
 FAMILY = (RecipeError, PhotoError, StoreError, UnknownName)
 
@@ -100,8 +102,8 @@ def test_what_speaks_to_people_is_of_the_family(root: Path) -> None:
     }
     bare = {line for line in found if line.partition(":")[0] not in ALLOWED}
     assert [line.partition(": ")[2][:50] for line in sorted(bare)] == [
-        'raise RuntimeError(f"`apply` gave data of shape {g',  # a bug, said by who finds it
         'raise ValueError("a line needs 3 points")',  # in a docstring
+        'raise RuntimeError(f"`apply` gave data of shape {g',  # a bug, said by who finds it
     ]
 
 
@@ -227,7 +229,7 @@ def test_a_bug_keeps_its_class_and_is_noted(
     file = photos.write_photo(tmp_path / "a.dng")
     with pytest.raises(kind, match=said) as caught:
         recipe = Recipe.parse(text(where))
-        recipe.render(read_source(file, recipe.source), "a.dng")
+        render(recipe, read_source(file, recipe.source), "a.dng")
     assert not isinstance(caught.value, DegradeError)
     assert caught.value.__notes__[: len(notes)] == notes
     assert len(caught.value.__notes__) == len(set(caught.value.__notes__))
@@ -238,12 +240,12 @@ def test_a_bug_before_the_crop_and_in_a_training_loop(tmp_path: Path) -> None:
     before = text("apply").replace("patches, mine, optics,", "patches, optics,").replace("[expose,", "[mine, expose,")
     recipe = Recipe.parse(before)
     with pytest.raises(KeyError) as caught:
-        recipe.render(read_source(photos.write_photo(tmp_path / "a.dng"), recipe.source), "a.dng")
+        render(recipe, read_source(photos.write_photo(tmp_path / "a.dng"), recipe.source), "a.dng")
     assert caught.value.__notes__ == [
         f"{OPERATOR} in plane 'clean', 'blur', 'noise', 'noise_blur'",
         "photo 'a.dng'",
     ]
-    for found in (recipe.transform(), Recipe.parse(text("apply")).transform()):
+    for found in (transform(recipe), transform(Recipe.parse(text("apply")))):
         with pytest.raises(KeyError) as caught:
             found(torch.full((2, 3, *found.size), 0.1), step=5)
         assert caught.value.__notes__[0].startswith(OPERATOR)

@@ -12,7 +12,8 @@ import pytest
 from degrade import Recipe, RecipeError
 from degrade.core.errors import UnknownName
 from degrade.core.registry import load_operators
-from degrade.recipe.files import schema, shipped
+from degrade.recipe.files import shipped
+from degrade.recipe.schema import schema
 from tests import contract, strategies
 
 GOOD = """\
@@ -223,9 +224,9 @@ def validator() -> Any:
 
 
 def plain(text: str) -> Any:
-    from degrade.recipe.files import _data
+    from degrade.recipe.files import data_of
 
-    return json.loads(json.dumps(_data(text)))
+    return json.loads(json.dumps(data_of(text)))
 
 
 def test_schema_takes_what_is_right() -> None:

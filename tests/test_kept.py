@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from degrade import PatchStore, Recipe, build
+from degrade.recipe.render import render
 from degrade.store.verify import verify
 from tests.stores import files
 
@@ -60,7 +61,7 @@ def store_frames(recipe: Recipe, key: str, patch: int, planes: list[str]) -> dic
     from degrade.pairs.encode import laid, words
     from degrade.photos import read_source
 
-    frames = recipe.render(read_source(KEPT / "photos" / key, recipe.source), key, [patch], planes)
+    frames = render(recipe, read_source(KEPT / "photos" / key, recipe.source), key, [patch], planes)
     return {n: words(f, next(laid(recipe, n)))[0].numpy() for n, f in frames.items()}
 
 

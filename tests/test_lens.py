@@ -19,6 +19,7 @@ from degrade.core.errors import UnknownName
 from degrade.gear.lens import Lens
 from degrade.operators.lens import LensKernel
 from degrade.operators.optics import PsfBlur
+from degrade.recipe.render import render
 from tests import contract, strategies
 
 Y, X = np.array([-0.5, 0.1, 0.6]), np.array([-0.8, 0.0, 0.5, 0.9])
@@ -305,7 +306,7 @@ def test_a_photo_renders_with_a_lens(file: Path) -> None:
     photo = strategies.photo(h=120, w=160)
     photo = Frame(**{**photo.__dict__, "sensor": Sensor.make(centre=(60, 80), half_diagonal=100)})
     text = recipe(file).text().replace('"p": 0.5', '"p": 1.0')
-    done = Recipe.parse(text).render(photo, "a")["a"]
+    done = render(Recipe.parse(text), photo, "a")["a"]
     assert done.data.isfinite().all()
     assert done.data.shape == (4, 3, 16, 16)
 

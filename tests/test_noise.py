@@ -14,6 +14,7 @@ from torch import Tensor
 from degrade import Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space
 from degrade.core.spec import Spec
 from degrade.operators.noise import SensorNoise
+from degrade.recipe.render import render
 
 K1, K0 = (0.11, 0.19, 0.23, 0.31), (0.9, 1.7, 2.3, 4.1)
 BLACK, WHITE = 512.0, 4095.0
@@ -118,17 +119,17 @@ def photo(size: int = 160, space: Space = Space.LINEAR) -> Frame:
 
 def test_with_a_reference_the_residual_is_the_same_in_both_planes() -> None:
     recipe = Recipe.parse(PAIRS.replace("REFERENCE", "reference: noise_blur"))
-    planes = {n: f.data for n, f in recipe.render(photo(), "a").items()}
+    planes = {n: f.data for n, f in render(recipe, photo(), "a").items()}
     sharp, soft = planes["noise"] - planes["clean"], planes["noise_blur"] - planes["blur"]
     assert (sharp - soft).abs().max() < 1e-6
     assert sharp.std() > 0.005
-    alone = recipe.render(photo(), "a", planes=["noise"])["noise"].data
+    alone = render(recipe, photo(), "a", planes=["noise"])["noise"].data
     assert torch.equal(alone, planes["noise"])  # the referenced plane is rendered also when it is not asked for
 
 
 def test_with_a_reference_the_variance_is_that_planes() -> None:
     recipe = Recipe.parse(PAIRS.replace("REFERENCE", "reference: noise_blur, seed: 4"))
-    planes = recipe.render(photo(), "a")
+    planes = render(recipe, photo(), "a")
     for j in range(6):
         iso = recipe.operators["noise"].draw(Key(3).at("a", j, "noise"))
         blur = planes["blur"].map(lambda t, j=j: t[j : j + 1])
@@ -141,7 +142,7 @@ def test_with_a_reference_the_variance_is_that_planes() -> None:
 
 def test_without_one_the_unit_field_is_shared_and_the_amplitude_follows_each_plane() -> None:
     recipe = Recipe.parse(PAIRS.replace("REFERENCE", "seed: {seed: []}"))
-    planes = recipe.render(photo(), "a")
+    planes = render(recipe, photo(), "a")
     noise = recipe.operators["noise"].draw(Key(3).at("a", np.arange(6), "noise"))
     assert isinstance(noise, SensorNoise)
     units = []
@@ -213,7 +214,7 @@ def test_a_reference_is_rendered_as_wide_as_what_follows_needs() -> None:
       first: [patches, soft, noise]
       after: [patches, noise, late]
     """
-    planes = Recipe.parse(text).render(photo(), "a")
+    planes = render(Recipe.parse(text), photo(), "a")
     assert planes["after"].size == (16, 16)
     with pytest.raises(RecipeError, match=r"look 10 pixels beyond a patch, margin is 8"):
         Recipe.parse(text.replace("margin: 12", "margin: 8"))

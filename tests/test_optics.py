@@ -16,6 +16,7 @@ from degrade import Frame, Key, Operator, PhotoError, Recipe, RecipeError, Senso
 from degrade.maths import psf
 from degrade.operators.kernels import AiryKernel, ApertureKernel, DiscKernel, GaussianKernel
 from degrade.operators.optics import Illumination, LateralChromatic, PsfBlur
+from degrade.recipe.render import render
 from tests import strategies
 
 SENSOR = Sensor.make(pitch=4.0)
@@ -147,7 +148,7 @@ def test_what_stands_before_the_crop_gives_the_photos_edge_away() -> None:
     planes: {soft: [lens, patches]}
     """
     white = Frame(torch.ones(1, 3, 60, 60), Space.LINEAR, SENSOR)
-    soft = Recipe.parse(text).render(white, "a")["soft"]
+    soft = render(Recipe.parse(text), white, "a")["soft"]
     assert len(soft) == 25
     assert (soft.data - 1).abs().max() < 1e-6
 

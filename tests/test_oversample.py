@@ -14,6 +14,7 @@ import torch
 from degrade import Frame, Recipe, RecipeError, Sensor, Space
 from degrade.maths.psf import airy_transfer
 from degrade.operators.optics import PsfBlur
+from degrade.recipe.render import render
 from tests import strategies
 
 LAMPS = {"op": "psf_blur", "kernels": [{"psf": "airy", "f_number": 4.0}]}
@@ -51,7 +52,7 @@ def photo(q: int, side: int = 48) -> Frame:
 
 def test_a_highlight_of_one_pixel_has_no_dark_ring(camera: str) -> None:
     darkest = {
-        q: recipe(camera, q).render(photo(q), "p.dng", rows=[0])["blur"].data.amin().item() for q in (1, 2, 3, 4)
+        q: render(recipe(camera, q), photo(q), "p.dng", rows=[0])["blur"].data.amin().item() for q in (1, 2, 3, 4)
     }
     assert darkest[1] < -0.4  # f/4 at 4 um rings when it is cut at the sensor's own Nyquist
     assert darkest[2] > -1e-6 * 100  # the rounding of float32 beside 100
@@ -123,7 +124,7 @@ def test_planes_end_on_the_sensors_pixels() -> None:
     assert whole.specs["blur"].size == (16, 16)
     assert whole.specs["blur"].oversample == 1
     assert whole.specs["blur"].grid.at(0) == (0.0, 0.0)
-    frames = whole.render(photo(2), "p.dng", rows=[0])
+    frames = render(whole, photo(2), "p.dng", rows=[0])
     assert frames["sharp"].data.shape == (1, 3, 16, 16)
     at = (frames["sharp"].data[0, 1] == 100).nonzero().tolist()
     assert at == [[8, 8]]  # the photo's pixel 24, less the margin of 16
@@ -136,7 +137,7 @@ def test_planes_end_on_the_sensors_pixels() -> None:
 
 def test_origin_counts_the_sensors_pixels() -> None:
     fine = recipe(patches={"op": "crop", "size": 16, "margin": 16, "per_photo": 9, "oversample": 2})
-    rendering = fine.render(strategies.photo(h=160, w=200), "p.dng", planes=["sharp"])
+    rendering = render(fine, strategies.photo(h=160, w=200), "p.dng", planes=["sharp"])
     assert bool((rendering["sharp"].origin % 2 == 0).all())
     assert rendering["sharp"].origin.max() <= 100 - 32
 
@@ -145,7 +146,7 @@ def test_a_subject_may_stay_fine() -> None:
     data = recipe().model_dump(mode="json")
     data["planes"]["subject"] = {"path": ["patches"], "dtype": "float32", "margin": "keep"}
     fine = Recipe.model_validate(data)
-    frame = fine.render(photo(2), "p.dng", rows=[0], planes=["subject"])["subject"]
+    frame = render(fine, photo(2), "p.dng", rows=[0], planes=["subject"])["subject"]
     assert frame.data.shape[-1] == 2 * (16 + 2 * 16)
     assert frame.oversample == 2
     assert frame.grid.at(0) == (-16.25, -16.25)
@@ -188,6 +189,6 @@ def test_source_noise_falls_as_it_is_brought_back() -> None:
     whole = recipe()
     line = torch.tensor([[[0.01] * 3, [0.001] * 3]])
     noisy = replace(strategies.photo(h=128, w=128), noise=line)
-    noise = whole.render(noisy, "p.dng", rows=[0])["sharp"].noise
+    noise = render(whole, noisy, "p.dng", rows=[0])["sharp"].noise
     assert noise is not None
     np.testing.assert_allclose(noise[0].numpy(), line[0].numpy() / 4, rtol=1e-6)

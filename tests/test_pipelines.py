@@ -36,6 +36,7 @@ from degrade.pairs.store import PatchStore
 from degrade.photos.read import read_source
 from degrade.recipe.files import shipped
 from degrade.recipe.recipe import Plane, Source
+from degrade.recipe.render import render
 
 RAW = Source(shrink=4, camera="demo-a")
 DISPLAY = Source(space=Space.DISPLAY)
@@ -254,7 +255,7 @@ def rendered(recipe: Recipe, home: Path, **paths: str) -> dict[str, Frame]:
     """Three rows of the photograph, of planes of its own where some are named."""
     recipe = small(recipe).changed(**({"planes": planes(**paths)} if paths else {}))
     folder = "pictures/p000.png" if recipe.source.space is Space.DISPLAY else "raw/p000.dng"
-    return recipe.render(read_source(home / folder, recipe.source), "p000")
+    return render(recipe, read_source(home / folder, recipe.source), "p000")
 
 
 def test_noise_for_denoising_has_the_variance_it_says(home: Path) -> None:

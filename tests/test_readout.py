@@ -16,6 +16,7 @@ from degrade.core.spec import Spec
 from degrade.maths import bayer
 from degrade.operators.readout import BadPixels, DarkCurrent, FullWell, PixelResponse, RowNoise
 from degrade.operators.sensor import Mosaic
+from degrade.recipe.render import render
 
 BLACK, FULL = 512.0, 4000.0
 MAPS = [
@@ -89,7 +90,7 @@ planes:
 
 
 def _maps(name: str, light: float, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    planes = Recipe.parse(TWO_PHOTOS.replace("SEED", str(seed))).render(flat(light, 60, Space.LINEAR), name)
+    planes = render(Recipe.parse(TWO_PHOTOS.replace("SEED", str(seed))), flat(light, 60, Space.LINEAR), name)
     clean, unequal, broken = (planes[n].data for n in ("clean", "unequal", "broken"))
     return unequal / clean, broken == 0, broken - clean
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from degrade import Frame, PhotoError, Recipe, Space
-from degrade.recipe.render import Rendering
+from degrade.recipe.render import Rendering, render
 from tests import strategies
 
 RECIPE: dict[str, Any] = {
@@ -47,7 +47,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def rendered(data: dict[str, Any], **what: Any) -> dict[str, Frame]:
-    return Recipe.model_validate(data).render(PHOTO, "p.dng", **what)
+    return render(Recipe.model_validate(data), PHOTO, "p.dng", **what)
 
 
 def digest(planes: dict[str, Frame]) -> str:
@@ -112,7 +112,7 @@ def test_more_rows_and_another_photo_beside_it_change_nothing(base: dict[str, Fr
     for name, frame in base.items():
         assert torch.equal(more[name].data[:16], frame.data[:16])  # the last block of 21 was not a full one
         assert (more[name].data[:21] - frame.data).abs().max() < 1e-6
-    other = Recipe.model_validate(RECIPE).render(PHOTO, "q.dng")
+    other = render(Recipe.model_validate(RECIPE), PHOTO, "q.dng")
     assert not torch.equal(other["clean"].data, base["clean"].data)
     assert digest(rendered(RECIPE)) == digest(base)
 
@@ -179,11 +179,11 @@ def test_a_place_in_the_field_that_nobody_knows_is_drawn_over_the_image_circle()
 
 def test_photos_that_are_not_what_the_recipe_reads() -> None:
     with pytest.raises(PhotoError, match=r"the recipe reads linear, the photo came as display"):
-        Recipe.model_validate(RECIPE).render(strategies.photo(Space.DISPLAY), "p")
+        render(Recipe.model_validate(RECIPE), strategies.photo(Space.DISPLAY), "p")
     dark = strategies.frame(Space.LINEAR, 1, (140, 180), margin=0)
     full = Frame(dark.data, dark.space, dark.sensor, aux={"clipped": torch.ones(1, 1, 140, 180)})
     with pytest.raises(IndexError, match=r"no row to render; present are 0 of 21"):
-        Recipe.model_validate(RECIPE).render(full, "p")
+        render(Recipe.model_validate(RECIPE), full, "p")
 
 
 # -- other processes --------------------------------------------------------------------------------------------------
@@ -228,12 +228,12 @@ def test_another_packages_operator_comes_through_its_entry_point(tmp_path: Path)
     tmp_path.joinpath("bleaching.py").write_text(Path(__file__).with_name("foreign.py").read_text("utf-8"))
     tmp_path.joinpath("recipe.yaml").write_text(THIRD)
     code = (
-        "import sys; from tests import strategies; from degrade import Recipe\n"
+        "import sys; from tests import strategies; from degrade import Recipe, render\n"
         "recipe = Recipe.load(sys.argv[1])\n"
-        "planes = recipe.render(strategies.photo(), 'p')\n"
+        "planes = render(recipe, strategies.photo(), 'p')\n"
         "a = 1 - (1 - planes['faded'].data).mean() / (1 - planes['plain'].data).mean()\n"
         "print(sorted(recipe.columns().values), 0.2 < float(a) < 0.4, 'bleach' in Recipe.load.__func__.__globals__)\n"
-        "from degrade.recipe.files import schema; print('bleach' in schema()['$defs'])"
+        "from degrade.recipe.schema import schema; print('bleach' in schema()['$defs'])"
     )
     said = python("-c", code, str(tmp_path / "recipe.yaml"), paths=(tmp_path,))
     assert said == "['pale.amount'] True False\nTrue"
@@ -243,16 +243,17 @@ MAIN = """
 import sys, cloudpickle
 from tests import strategies, test_render as t
 exec(open(sys.argv[1]).read(), globals())
-from degrade import Recipe
+from degrade import Recipe, render
 recipe = Recipe.parse(t.THIRD)
 open(sys.argv[2], "wb").write(cloudpickle.dumps(recipe))
-print(Bleach.__module__, t.digest(recipe.render(strategies.photo(), "p")))
+print(Bleach.__module__, t.digest(render(recipe, strategies.photo(), "p")))
 """
 WORKER = """
 import sys, pickle
+from degrade import render
 from tests import strategies, test_render as t
 recipe = pickle.load(open(sys.argv[1], "rb"))
-print(type(recipe.operators["pale"]).__module__, t.digest(recipe.render(strategies.photo(), "p")))
+print(type(recipe.operators["pale"]).__module__, t.digest(render(recipe, strategies.photo(), "p")))
 print(recipe.hash == type(recipe).model_validate(recipe.model_dump() | {"operators": dict(recipe.operators)}).hash)
 """
 

@@ -17,6 +17,7 @@ from skimage.transform import resize as skimage_resize
 from degrade import Choice, Frame, Grid, Key, Recipe, RecipeError, Sensor, Space, Spec, Uniform
 from degrade.maths.resize import KERNELS, resample, squares, support, taps
 from degrade.operators.sampling import Resize
+from degrade.recipe.render import render
 from tests import contract, strategies
 
 PILLOW = {
@@ -195,7 +196,7 @@ def test_rows_of_different_sizes_end_in_place() -> None:
     """A plane of the ramp x + 100 y tells its own places after a random resize and another to the size asked for."""
     y, x = torch.meshgrid(torch.arange(120.0), torch.arange(130.0), indexing="ij")
     photo = Frame((x + 100 * y).expand(1, 3, 120, 130).contiguous(), Space.DISPLAY, Sensor.make())
-    planes = Recipe.parse(RANDOM).render(photo, "p")
+    planes = render(Recipe.parse(RANDOM), photo, "p")
     low, high = planes["low"], planes["high"]
     assert low.grid == Grid((2.0, 2.0))
     for p in (8, 15):
@@ -203,7 +204,7 @@ def test_rows_of_different_sizes_end_in_place() -> None:
         wanted = high.data[:, 0, 0, 0] + at_x + 100 * at_y
         # a window of torch's area is off by up to half a pixel, of which 100 a row
         assert (low.data[:, 0, p, p] - wanted).abs().max() < 60
-    alone = Recipe.parse(RANDOM).render(photo, "p", rows=[5])["low"]
+    alone = render(Recipe.parse(RANDOM), photo, "p", rows=[5])["low"]
     assert torch.equal(alone.data[0], low.data[5])
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from degrade import Frame, Grid, Recipe, RecipeError, Sensor, Space, Spec
 from degrade.operators.sampling import Downsample
+from degrade.recipe.render import render
 from tests import strategies
 
 
@@ -73,7 +74,7 @@ def test_low_and_high_resolution_are_aligned_whatever_the_margins() -> None:
     y, x = torch.meshgrid(torch.arange(200.0), torch.arange(220.0), indexing="ij")
     ramp = (x + 100 * y).expand(1, 3, 200, 220).contiguous()
     recipe = Recipe.parse(SCALES.replace("margin: 16", "margin: 26"))
-    planes = recipe.render(Frame(ramp, Space.LINEAR, Sensor.make()), "p")
+    planes = render(recipe, Frame(ramp, Space.LINEAR, Sensor.make()), "p")
     assert {n: f.size[0] for n, f in planes.items()} == {"high": 48, "low": 24, "lower": 8}
     for name in ("low", "lower"):
         frame, high = planes[name], planes["high"]

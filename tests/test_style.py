@@ -18,6 +18,7 @@ from degrade.maths import regions
 from degrade.operators.priority import EdgeCrop
 from degrade.operators.restyle import DayToNight, Recolour, Threads
 from degrade.operators.style import DarkenEdges, Edges, ReduceColours, Smooth
+from degrade.recipe.render import render
 
 KEY = Key(5).at("photo.png", "it")
 WHOLE: list[dict[str, Any]] = [
@@ -232,7 +233,7 @@ def test_the_shipped_pipeline_paints() -> None:
     photo = picture(1)
     small = Recipe.load("stylise").model_dump(mode="json")
     small["operators"]["patches"] |= {"size": 100, "per_photo": 5}
-    planes = Recipe.model_validate(small).render(photo, "astronaut.png", planes=("original", "painted"))
+    planes = render(Recipe.model_validate(small), photo, "astronaut.png", planes=("original", "painted"))
     original, painted = (planes[n].data for n in ("original", "painted"))
     assert original.shape == painted.shape == (5, 3, 100, 100)
     assert len(torch.unique((painted * 255).round().permute(1, 0, 2, 3).flatten(1), dim=1)[0]) <= 2 * 128
@@ -244,7 +245,7 @@ def test_the_whole_picture_pair_is_the_whole_picture() -> None:
     photo = picture(1)
     recipe = Recipe.load("stylise_whole").model_dump(mode="json")
     recipe["operators"]["whole"]["size"] = 128
-    planes = Recipe.model_validate(recipe).render(photo, "a.png", planes=("original", "painted", "painted_late"))
+    planes = render(Recipe.model_validate(recipe), photo, "a.png", planes=("original", "painted", "painted_late"))
     shrunk = torch.nn.functional.avg_pool2d(photo.data, 4)
     assert (planes["original"].data - shrunk).abs().max() <= 0.5 / 255 + 1e-6
     assert not torch.equal(planes["painted"].data, planes["painted_late"].data)

@@ -13,6 +13,7 @@ from torch import Tensor
 from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space
 from degrade.core.errors import UnknownName
 from degrade.recipe.render import Rendering
+from degrade.recipe.transform import transform
 from tests import strategies
 
 RECIPE: dict[str, Any] = {
@@ -73,7 +74,7 @@ def recipe(data: dict[str, Any]) -> Recipe:
 
 def pictures(data: dict[str, Any], n: int = 3, seed: int = 0) -> Tensor:
     """Soft pictures of the wanted size, nowhere black or white."""
-    size = recipe(data).transform().size
+    size = transform(recipe(data)).size
     noise = torch.rand(n, 3, *size, generator=torch.Generator().manual_seed(seed))
     return 0.3 + 0.2 * torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
 
@@ -86,7 +87,7 @@ def test_the_photos_own_key_gives_the_rows_that_rendering_gives(data: dict[str, 
     found = strategies.photo(h=140, w=180)
     photo = replace(found, space=recipe(data).source.space, data=found.data.clamp(0.05, 0.95), noise=None)
     rendering = Rendering(recipe(data), photo, "p.dng")
-    pairs = recipe(data).transform()
+    pairs = transform(recipe(data))
     crop = rendering.crop
     edge = (pairs.size[0] - crop.side) // 2
     starts = zip(np.asarray(crop.top) - edge, np.asarray(crop.left) - edge, strict=True)
@@ -109,20 +110,20 @@ def test_the_photos_own_key_gives_the_rows_that_rendering_gives(data: dict[str, 
 
 @pytest.mark.parametrize("data", RECIPES.values(), ids=RECIPES)
 def test_a_step_repeats_and_another_one_differs(data: dict[str, Any]) -> None:
-    pairs, x = recipe(data).transform(), pictures(data)
+    pairs, x = transform(recipe(data)), pictures(data)
     first, again, other = (pairs(x, step) for step in (3, 3, 4))
     assert list(first) == list(data["planes"])
     assert all(torch.equal(first[n], again[n]) for n in first)
     drawn = "lr" if "lr" in first else "soft"
     assert not torch.equal(first[drawn], other[drawn])
-    assert not torch.equal(recipe(data).changed(seed=12).transform()(x, 3)[drawn], first[drawn])
+    assert not torch.equal(transform(recipe(data).changed(seed=12))(x, 3)[drawn], first[drawn])
 
 
 @pytest.mark.parametrize("data", RECIPES.values(), ids=RECIPES)
 def test_a_row_does_not_know_its_neighbours(data: dict[str, Any]) -> None:
     """Before levels are rounded, where 1e-7 may become one."""
     names = [n for n, path in data["planes"].items() if not {"adc", "file"} & set(path)]
-    pairs, x = recipe(data).transform(), pictures(data, n=4)
+    pairs, x = transform(recipe(data)), pictures(data, n=4)
     many, one = pairs(x, 3, names), pairs(x[:1], 3, names)
     for name in names:
         assert (many[name][:1] - one[name]).abs().max() < 1e-6
@@ -131,14 +132,14 @@ def test_a_row_does_not_know_its_neighbours(data: dict[str, Any]) -> None:
 def test_planes_differ_by_the_same_noise() -> None:
     data = {**RECIPE, "planes": {n: p[:-1] if "adc" in p else p for n, p in RECIPE["planes"].items()}}
     data["planes"]["blur"] = ["light", "patches", "optics", "cfa"]
-    found = recipe(data).transform()(pictures(data), 0)
+    found = transform(recipe(data))(pictures(data), 0)
     torch.testing.assert_close(found["sharp"] - found["clean"], found["soft"] - found["blur"], rtol=0, atol=1e-6)
 
 
 def test_maps_come_along_and_are_used() -> None:
     x = pictures(DEEP)
     near, far = (Frame(x, Space.LINEAR, Sensor.make(), aux={"depth": torch.full_like(x[:, :1], d)}) for d in (0.0, 1e6))
-    pairs = recipe(DEEP).transform()
+    pairs = transform(recipe(DEEP))
     found = pairs.frames(near, 0)
     torch.testing.assert_close(found["foggy"].data, x)
     assert found["clear"].aux["depth"].shape == (3, 1, 16, 16)
@@ -150,7 +151,7 @@ def test_a_place_that_is_not_known_is_drawn() -> None:
         "operators": {"patches": {"op": "crop", "size": 8, "margin": 0}, "shade": {"op": "illumination", "angle": 40}},
         "planes": {"dark": ["patches", "shade"]},
     }
-    pairs, x = recipe(data).transform(), torch.ones(6, 3, 8, 8)
+    pairs, x = transform(recipe(data)), torch.ones(6, 3, 8, 8)
     drawn = pairs.frames(x, 0)["dark"]
     assert (drawn.field.norm(dim=1) <= 1).all()
     assert len(drawn.field.unique(dim=0)) == 6
@@ -161,7 +162,7 @@ def test_a_place_that_is_not_known_is_drawn() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("data", RECIPES.values(), ids=RECIPES)
 def test_a_gpu_gives_the_same(data: dict[str, Any]) -> None:
-    pairs, x = recipe(data).transform(), pictures(data)
+    pairs, x = transform(recipe(data)), pictures(data)
     for name, plane in pairs(x.cuda(), 3).items():
         assert plane.is_cuda
         far = (plane.cpu() - pairs(x, 3)[name]).abs()
@@ -200,7 +201,7 @@ def one(op: dict[str, Any]) -> dict[str, Any]:
 
 def slopes(data: dict[str, Any], step: float) -> tuple[Tensor, Tensor]:
     """Derivative of a weighted sum of the results along one direction: by gradient, and by differences."""
-    pairs, x = recipe(data).transform(), pictures(data).requires_grad_()
+    pairs, x = transform(recipe(data)), pictures(data).requires_grad_()
     y = pairs(x, 0)["y"]
     weight, way = (
         torch.nn.functional.avg_pool2d(torch.rand(t.shape, generator=torch.Generator().manual_seed(i)), 3, 1, 1)
@@ -225,7 +226,7 @@ def test_roundings_pass_the_gradient_straight_through(op: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("data", [*RECIPES.values(), *map(one, ROUNDED.values())])
 def test_asking_for_a_gradient_changes_no_pixel(data: dict[str, Any]) -> None:
-    pairs, x = recipe(data).transform(), pictures(data)
+    pairs, x = transform(recipe(data)), pictures(data)
     with_gradient, without = pairs(x.clone().requires_grad_(), 3), pairs(x, 3)
     for name, plane in without.items():
         far = (with_gradient[name] - plane).abs()
@@ -238,7 +239,7 @@ def test_asking_for_a_gradient_changes_no_pixel(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize("data", RECIPES.values(), ids=RECIPES)
 def test_every_gradient_is_a_number_also_from_black(data: dict[str, Any]) -> None:
     x = torch.zeros_like(pictures(data)).requires_grad_()
-    for plane in recipe(data).transform()(x, 0).values():
+    for plane in transform(recipe(data))(x, 0).values():
         (gradient,) = torch.autograd.grad(plane.sum(), x, retain_graph=True)
         assert gradient.isfinite().all()
 
@@ -247,22 +248,22 @@ def test_every_gradient_is_a_number_also_from_black(data: dict[str, Any]) -> Non
 
 
 def test_the_size_that_is_wanted_is_named() -> None:
-    pairs = recipe(RECIPE).transform()
+    pairs = transform(recipe(RECIPE))
     assert pairs.size == (40, 40)
-    assert recipe(FINE).transform().size == (64, 64)
+    assert transform(recipe(FINE)).size == (64, 64)
     for shape in ((2, 3, 40, 38), (2, 4, 40, 40), (3, 40, 40), (0, 3, 40, 40)):
         with pytest.raises(PhotoError, match=r"takes pictures \(b, 3, 40, 40\), got"):
             pairs(torch.zeros(shape), 0)
 
 
 def test_pictures_of_another_kind_are_refused() -> None:
-    pairs, x = recipe(RECIPE).transform(), pictures(RECIPE)
+    pairs, x = transform(recipe(RECIPE)), pictures(RECIPE)
     with pytest.raises(PhotoError, match=r"float32, 0 black and 1 white, got torch\.uint8"):
         pairs(x.byte(), 0)
     with pytest.raises(PhotoError, match="reads linear, the pictures came as display"):
         pairs(Frame(x, Space.DISPLAY, Sensor.make()), 0)
     with pytest.raises(PhotoError, match="reads depth beside each picture"):
-        recipe(DEEP).transform()(pictures(DEEP), 0)
+        transform(recipe(DEEP))(pictures(DEEP), 0)
     with pytest.raises(UnknownName, match="did you mean 'soft'"):
         pairs(x, 0, ["sotf"])
     with pytest.raises(TypeError, match="text or a whole number, got float"):
@@ -279,4 +280,4 @@ def test_what_must_look_at_each_whole_picture_is_refused() -> None:
         "planes": {"y": ["few", "patches"]},
     }
     with pytest.raises(RecipeError, match="operator 'few' before the crop, on a batch: reduce_colours"):
-        recipe(data).transform()(torch.zeros(4, 3, 8, 8), 0)
+        transform(recipe(data))(torch.zeros(4, 3, 8, 8), 0)

@@ -191,7 +191,7 @@ def replay(
 @app.command()
 def schema(out: Annotated[Path | None, typer.Option(help="A file; the terminal by default.")] = None) -> None:
     """Write the JSON Schema of recipe files, for editors and validators."""
-    from degrade.recipe.files import schema as written
+    from degrade.recipe.schema import schema as written
 
     text = json.dumps(written(), indent=1)
     warn_of_broken()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from degrade.core.errors import RecipeError, UnknownName, find
 
-if TYPE_CHECKING:
-    from degrade.core.operator import Operator
-
 GROUP: Final = "degrade.operators"  #: entry-point group of modules that register operators on import
-NAMED: Final[dict[str, type[Operator]]] = {}  #: all that are registered so far
+NAMED: Final[dict[str, type[Any]]] = {}  #: all that are registered so far
 BROKEN: Final[list[str]] = []  #: which modules of the group could not be imported, and why
 HOW: Final = (
     f"another package's operator is found once it is installed here and an entry point of its in {GROUP!r} names the "
     "module that registers it"
 )
 
-K = TypeVar("K", bound="type[Operator]")
+K = TypeVar("K", bound="type[Any]")
 
 
 def register(name: str) -> Callable[[K], K]:
@@ -50,7 +47,7 @@ def register(name: str) -> Callable[[K], K]:
     return add
 
 
-def load_operators() -> dict[str, type[Operator]]:
+def load_operators() -> dict[str, type[Any]]:
     """All operators: imports every module of the entry-point group, ours and third parties', once.
 
     A module that cannot be imported takes nothing from those that can: `BROKEN` says what is wrong with it.
@@ -68,7 +65,7 @@ def load_operators() -> dict[str, type[Operator]]:
     return NAMED
 
 
-def operator(name: str) -> type[Operator]:
+def operator(name: str) -> type[Any]:
     """The operator class of that name.
 
     Raises:

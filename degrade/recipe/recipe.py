@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from pydantic import (
 
 from degrade.core import maps
 from degrade.core.errors import RecipeError, find, noting
-from degrade.core.frame import Frame, Sensor, Space
+from degrade.core.explain import explained
+from degrade.core.frame import Sensor, Space
 from degrade.core.key import Key, Keys
 from degrade.core.maps import Aux
 from degrade.core.operator import Operator, kind_of
@@ -35,12 +36,9 @@ from degrade.core.param import Model
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
 from degrade.gear import cameras, lens
-from degrade.recipe import derive
+from degrade.recipe import derive, files
 from degrade.recipe.columns import Columns
 from degrade.recipe.paths import Path, Paths
-
-if TYPE_CHECKING:
-    from degrade.recipe.transform import Transform
 
 
 class Source(Model):
@@ -124,9 +122,11 @@ class Recipe(Model):
             UnknownName: if there is none.
             RecipeError: saying in one sentence what is wrong and where.
         """
-        from degrade.recipe import files
-
-        return files.load(name)
+        path, text = files.read(name)
+        try:
+            return cls.parse(text)
+        except RecipeError as wrong:
+            raise RecipeError(f"{path}: {wrong}") from wrong
 
     @classmethod
     def parse(cls, text: str) -> Recipe:
@@ -134,10 +134,21 @@ class Recipe(Model):
 
         Raises:
             RecipeError: saying in one sentence what is wrong and where.
-        """
-        from degrade.recipe import files
 
-        return files.parse(text)
+        >>> Recipe.parse("seed: 1")
+        Traceback (most recent call last):
+        degrade.core.errors.RecipeError: operators: field required
+        """
+        return cls._of(files.data_of(text))
+
+    @classmethod
+    def _of(cls, data: Any) -> Recipe:
+        """The recipe of plain data."""
+        if not isinstance(data, dict):
+            raise RecipeError(f"a recipe is a mapping with operators: and planes:, got {type(data).__name__}")
+        named = {"": cls, "source": Source, "aux": Aux, "planes": Plane}
+        with explained(partial(files.siblings, data=data, named=named)):
+            return cls.model_validate(data)
 
     # -- checking -----------------------------------------------------------------------------------------------------
 
@@ -274,11 +285,9 @@ class Recipe(Model):
         >>> Recipe.load("residual-maps").changed(seed=3).seed
         3
         """
-        from degrade.recipe import files
-
         for name in fields:
             find(name, type(self).model_fields, "field")
-        return files.build({**{n: getattr(self, n) for n in type(self).model_fields}, **fields})
+        return self._of({**{n: getattr(self, n) for n in type(self).model_fields}, **fields})
 
     def kernel(self, name: str, patch: int, field: tuple[float, float] | None = None) -> NDArray[np.float32] | None:
         """The point spread function of one patch, for looking at: (3, k, k); None where nothing has one.
@@ -316,27 +325,3 @@ class Recipe(Model):
         if name is None or (name == cameras.AUTO and model is None):
             return sensor
         return (cameras.of_model(model or "") if name == cameras.AUTO else cameras.Camera.named(name)).replaces(sensor)
-
-    def transform(self) -> Transform:
-        """The recipe as a function of a batch of pictures, for a training loop without a store."""
-        from degrade.recipe.transform import Transform
-
-        return Transform(self)
-
-    def render(
-        self, photo: Frame, name: str, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None
-    ) -> dict[str, Frame]:
-        """Renders rows of one photo; the same rows come out whatever else is asked for.
-
-        Args:
-            photo: (1, c, h, w) as `degrade.photos.read_photo` gives it.
-            name: the photo's key, part of every address.
-            rows: which of its rows; all that are present by default.
-            planes: which planes; the stored ones by default.
-
-        Returns:
-            Frames by plane, their rows in the order asked for.
-        """
-        from degrade.recipe.render import Rendering
-
-        return Rendering(self, photo, name).frames(rows, planes)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -27,10 +27,8 @@ from degrade.core.patches import ABSENT, Patches
 from degrade.core.spec import Spec
 from degrade.recipe import derive
 from degrade.recipe.columns import Columns, Values
-
-if TYPE_CHECKING:
-    from degrade.recipe.paths import Path, Paths
-    from degrade.recipe.recipe import Recipe
+from degrade.recipe.paths import Path, Paths
+from degrade.recipe.recipe import Recipe
 
 
 @contextmanager
@@ -62,6 +60,29 @@ def drawn_behind(
             ops[name] = op.draw(at if op.per == "photo" else at.own, frame)
             camera = ops[name].camera(camera)
     return ops, camera
+
+
+def render(
+    recipe: Recipe, photo: Frame, name: str, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None
+) -> dict[str, Frame]:
+    """Renders rows of one photo; the same rows come out whatever else is asked for.
+
+    Args:
+        recipe: the recipe.
+        photo: (1, c, h, w) as `degrade.read_photo` gives it.
+        name: the photo's key, part of every address.
+        rows: which of its rows; all that are present by default.
+        planes: which planes; the stored ones by default.
+
+    Returns:
+        Frames by plane, their rows in the order asked for.
+
+    >>> from degrade import Recipe
+    >>> dusk = Frame(torch.full((1, 3, 256, 256), 0.1), Space.LINEAR, Sensor.make(iso=100))
+    >>> {name: tuple(f.data.shape) for name, f in render(Recipe.load("denoise"), dusk, "dusk.dng", [0, 3]).items()}
+    {'clean': (2, 4, 64, 64), 'noisy': (2, 4, 64, 64)}
+    """
+    return Rendering(recipe, photo, name).frames(rows, planes)
 
 
 class Rendering:
@@ -214,7 +235,7 @@ def anywhere(keys: Key) -> Tensor:
     return torch.from_numpy(place.astype(np.float32))
 
 
-class Source(Protocol):
+class BlockSource(Protocol):
     """What blocks are rendered from: planes, operators drawn for rows, and the pixels where each row begins."""
 
     @property
@@ -239,7 +260,7 @@ class Source(Protocol):
 class Block:
     """Some rows of a source: every beginning of a path is rendered once and kept."""
 
-    def __init__(self, source: Source, at: Rows) -> None:
+    def __init__(self, source: BlockSource, at: Rows) -> None:
         self.source, self.paths, self.at = source, source.paths, at
         self.done: dict[Path, list[Group]] = {}
 

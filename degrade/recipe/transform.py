@@ -14,7 +14,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,19 +24,21 @@ from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, noti
 from degrade.core.frame import Frame, Grid, Sensor
 from degrade.core.group import Group, Rows, merge
 from degrade.core.key import Key, Keys
+from degrade.recipe.paths import Path, Paths
+from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Block, anywhere, drawn_behind, one_thread
 
-if TYPE_CHECKING:
-    from degrade.recipe.paths import Path, Paths
-    from degrade.recipe.recipe import Recipe
+
+def transform(recipe: Recipe) -> Transform:
+    """A recipe as a function of a batch of pictures, for a training loop without a store."""
+    return Transform(recipe)
 
 
 @dataclass(frozen=True)
 class Transform:
-    """A recipe that takes batches of pictures.
+    """A recipe that takes batches of pictures; made by `transform`.
 
-    >>> from degrade import Recipe
-    >>> pairs = Recipe.load("residual-maps").transform()
+    >>> pairs = transform(Recipe.load("residual-maps"))
     >>> pairs.size
     (192, 192)
     >>> batch = pairs(torch.full((2, 3, 192, 192), 0.1), step=5)
@@ -64,7 +65,7 @@ class Transform:
             pictures: (b, c, *size) float32 in the source's space, 0 black and 1 white; or a Frame of them that also
                 knows the camera, maps, or the place in the field. A place that is not known is drawn.
             step: address of the batch: the same step gives the same draws, another one others. With a photo's key in
-                its place rows are drawn as `Recipe.render` draws those of that photo, other than ``per: photo``.
+                its place rows are drawn as `render` draws those of that photo, other than ``per: photo``.
             planes: which planes; the stored ones by default.
 
         Returns:
