@@ -15,7 +15,6 @@ from degrade.recipe.recipe import Recipe
 
 BLACK, WHITE = 512, 16383
 SIZE = (112, 136)  #: photosites; at shrink 2 it holds patches of 16 with a margin of 16
-XTRANS = (1, 1, 0, 1, 1, 2, 1, 1, 2, 1, 1, 0, 2, 0, 1, 0, 2, 1, 1, 1, 2, 1, 1, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1, 2, 0, 1)
 
 #: The published method's four planes, with draws of every kind, at a size that renders in milliseconds.
 RECIPE = """

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from degrade.maths import bayer
+from degrade.maths import bayer, cfa
 
-phases = st.sampled_from(sorted(bayer.PHASES))
+phases = st.sampled_from(sorted(cfa.PHASES))
 shrinks = st.sampled_from([2, 4, 6, 8])
 
 
@@ -29,7 +29,7 @@ def weights(count: int, odd: int, pixel: int, shrink: int) -> NDArray[np.float64
 @given(st.integers(3, 12), st.integers(3, 12), phases)
 def test_packing_keeps_every_photosite_of_a_whole_square(h: int, w: int, phase: str) -> None:
     mosaic = torch.arange(h * w).reshape(h, w)
-    top, left = bayer.red_site(phase)
+    top, left = cfa.bayer_array(phase).phase
     packed = bayer.pack(mosaic, phase)
     inner = mosaic[top:, left:]
     inner = inner[: inner.shape[0] // 2 * 2, : inner.shape[1] // 2 * 2]
@@ -37,7 +37,7 @@ def test_packing_keeps_every_photosite_of_a_whole_square(h: int, w: int, phase: 
     assert torch.equal(bayer.pack(bayer.unpack(packed)), packed)
 
 
-@pytest.mark.parametrize("phase", sorted(bayer.PHASES))
+@pytest.mark.parametrize("phase", sorted(cfa.PHASES))
 def test_packing_puts_each_colour_into_its_channel(phase: str) -> None:
     colours = np.array([ord(c) for c in phase], np.uint16).reshape(2, 2)
     packed = bayer.pack(torch.from_numpy(np.tile(colours, (3, 4))), phase).numpy()
@@ -47,7 +47,7 @@ def test_packing_puts_each_colour_into_its_channel(phase: str) -> None:
 
 def test_green_one_shares_reds_row() -> None:
     rows = torch.arange(6)[:, None].expand(6, 6)
-    for phase in bayer.PHASES:
+    for phase in cfa.PHASES:
         red, one, two, blue = bayer.pack(rows, phase)
         assert torch.equal(red, one)
         assert torch.equal(two, blue)
@@ -57,7 +57,7 @@ def test_green_one_shares_reds_row() -> None:
 @given(st.integers(2, 24), shrinks)
 def test_pixels_kept_are_those_that_every_colour_covers_but_the_first_of_even_ones(n: int, shrink: int) -> None:
     whole = [i for i in range(n) if all(np.isclose(weights(n, odd, i, shrink).sum(), 1) for odd in (0, 1))]
-    assert whole == list(range(1, 1 + bayer.resampled(n, shrink)))
+    assert whole == list(range(1, 1 + cfa.BAYER.resampled(2 * n, shrink)))
 
 
 @given(st.integers(0, 2**31), shrinks, st.integers(5, 14), st.integers(5, 14))
@@ -65,8 +65,8 @@ def test_planes_are_area_means_at_the_true_positions(seed: int, shrink: int, h: 
     h, w = h + shrink, w + shrink
     packed = np.random.default_rng(seed).integers(0, 65536, (4, h, w)).astype(np.uint16)
     got = bayer.planes(torch.from_numpy(packed), shrink).numpy()
-    rows, columns = bayer.resampled(h, shrink), bayer.resampled(w, shrink)
-    for c, (y, x) in enumerate(bayer.SITES):
+    rows, columns = cfa.BAYER.resampled(2 * h, shrink), cfa.BAYER.resampled(2 * w, shrink)
+    for c, (y, x) in enumerate(cfa.BAYER.sites):
         down = np.stack([weights(h, y, 1 + i, shrink) for i in range(rows)])
         across = np.stack([weights(w, x, 1 + i, shrink) for i in range(columns)])
         np.testing.assert_allclose(got[c], down @ packed[c].astype(float) @ across.T, rtol=2e-7)
@@ -85,7 +85,7 @@ def test_a_ramp_keeps_its_value_at_every_grid_position(
     y, x = torch.meshgrid(torch.arange(h).double(), torch.arange(w).double(), indexing="ij")
     ramp = (5 + dy * y + dx * x).float()
     got = bayer.linear(bayer.pack(ramp, phase), shrink)
-    top, left = bayer.red_site(phase)
+    top, left = cfa.bayer_array(phase).phase
     rows = shrink * (torch.arange(got.shape[1]).double() + 0.5) - 0.5 + shrink + top
     columns = shrink * (torch.arange(got.shape[2]).double() + 0.5) - 0.5 + shrink + left
     wanted = 5 + dy * rows[:, None] + dx * columns[None]
@@ -102,7 +102,7 @@ def test_a_constant_picture_stays_constant(value: float, shrink: int) -> None:
 def test_variance_gain_is_the_sum_of_squared_weights(shrink: int) -> None:
     packed = torch.zeros(4, 24, 24, dtype=torch.float64, requires_grad=True)
     linear = bayer.linear(packed, shrink)
-    for c, gain in enumerate(bayer.variance_gain(shrink)):
+    for c, gain in enumerate(cfa.BAYER.variance_gain(shrink)):
         (slope,) = torch.autograd.grad(linear[c, 1, 1], packed, retain_graph=True)
         assert float(slope.sum()) == pytest.approx(1)
         assert float(slope.square().sum()) == pytest.approx(gain, rel=1e-6)
@@ -133,7 +133,7 @@ def test_mosaic_samples_each_colour_at_its_site() -> None:
 
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="nearest: GRBG"):
-        bayer.red_site("grbg")
+        cfa.bayer_array("grbg")
     with pytest.raises(ValueError, match="even height and width, got 3 x 4"):
         bayer.mosaic(torch.zeros(1, 3, 3, 4))
     with pytest.raises(ValueError, match="no whole RGGB square"):

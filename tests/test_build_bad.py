@@ -16,6 +16,7 @@ import tifffile
 import zarr
 from launch import Launcher
 
+from degrade.maths.cfa import XTRANS
 from degrade.pairs.plan import plan
 from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
@@ -56,7 +57,7 @@ def make_bad(folder: Path) -> dict[str, str]:
     os.truncate(folder / "header.dng", header)
     (folder / "copy.dng").write_bytes((folder / "p000.dng").read_bytes())  # sorts before it: first come, first kept
     photos.write_dng(folder / "black.dng", np.full(photos.SIZE, photos.BLACK, np.uint16), white=photos.WHITE)
-    photos.write_odd_dng(folder / "xtrans.dng", mosaic, 32803, photos.XTRANS)
+    photos.write_odd_dng(folder / "xtrans.dng", mosaic, 32803, XTRANS.colours)
     photos.write_odd_dng(folder / "mono.dng", mosaic, 34892)
     photos.write_odd_dng(folder / "linear.dng", np.stack([mosaic] * 3, -1), 34892)
     (folder / "text.CR2").write_text("a letter\n" * 300)

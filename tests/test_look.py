@@ -24,6 +24,7 @@ from degrade.look.sheet import GAP, GUTTER, MARGIN, cell_size, contact_sheet, ro
 from degrade.look.tiles import Light, differences, kernel_tile, paint_tiles, plane_tile
 from degrade.look.typeset import PAPER, Text, measure
 from degrade.maths import bayer
+from degrade.maths.cfa import BAYER
 
 WB = (2.0, 1.0, 1.5)
 WARM = ((1.6, -0.5, -0.1), (-0.2, 1.5, -0.3), (0.0, -0.6, 1.6))
@@ -70,7 +71,7 @@ def store(count: int, *, rows: int = 1, names: tuple[str, ...] = (), **draws: ob
 def grey(signal: float, space: Space) -> torch.Tensor:
     """What a grey of this luminance is in a camera with gains WB, 8 x 8."""
     rgb = signal / torch.tensor(WB)
-    channels = rgb[[0, 1, 1, 2]] if space is Space.MOSAIC else rgb
+    channels = BAYER.spread(rgb) if space is Space.MOSAIC else rgb
     return channels[:, None, None].expand(-1, 8, 8)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from degrade.maths.cfa import XTRANS
 from degrade.photos import PhotoError, find_photos, raw_facts, read_photo, read_raw, write_dng
 
 MOSAIC = np.random.default_rng(0).integers(100, 60000, (240, 320)).astype(np.uint16)
-XTRANS = (1, 1, 0, 1, 1, 2, 1, 1, 2, 1, 1, 0, 2, 0, 1, 0, 2, 1, 1, 1, 2, 1, 1, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1, 2, 0, 1)
 
 
 def dng(path: Path, pixels: Any, photometric: int, *tags: tuple[int, int, int, Any, bool]) -> None:
@@ -68,7 +68,7 @@ def test_all_photosites_equal(tmp_path: Path) -> None:
 
 
 def test_xtrans(tmp_path: Path) -> None:
-    dng(tmp_path / "a.dng", MOSAIC, 32803, *mosaic_of(6, *XTRANS))
+    dng(tmp_path / "a.dng", MOSAIC, 32803, *mosaic_of(6, *XTRANS.colours))
     refused(tmp_path / "a.dng", "X-Trans sensor")
 
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from degrade.core.frame import Frame
-from degrade.maths import bayer
+from degrade.maths import bayer, cfa
 from degrade.photos import raw_facts, read_photo, read_raw, write_dng
 
-PHASES = sorted(bayer.PHASES)
+PHASES = sorted(cfa.PHASES)
 CAMERA = ((0.902, -0.289, -0.0715), (-0.4535, 1.2436, 0.2348), (-0.0934, 0.1919, 0.7086))
 
 
@@ -88,7 +88,7 @@ def test_facts_and_photosites_return_exactly(
     assert (facts.iso, facts.exposure, facts.white_balance) == (iso, exposure, (red, 1, blue))
     assert facts.xyz_to_camera == tuple(map(tuple, camera))
     assert facts.noise_profile == (None if pairs is None else tuple(map(tuple, pairs)))
-    top, left = bayer.red_site(phase)
+    top, left = cfa.bayer_array(phase).phase
     inner = mosaic[top:, left:][: (31 - top) // 2 * 2, : (41 - left) // 2 * 2]
     np.testing.assert_allclose(photosites(frame, facts.black, white), inner, atol=0.02)
     assert (frame.grid.scale, frame.grid.offset) == ((2, 2), (top, left))
@@ -106,7 +106,7 @@ def test_colour_matrix_agrees_with_the_decoder(tmp_path: Path) -> None:
 def test_margins_keep_colours_and_blacks_together(tmp_path: Path, phase: str, area: tuple[int, int, int, int]) -> None:
     """Phase and black pattern of a DNG start at its active area; the decoder moves that to even margins."""
     levels = np.array([100, 200, 300, 400], np.uint16)
-    top, left = bayer.red_site(phase)
+    top, left = cfa.bayer_array(phase).phase
     y, x = np.indices((60, 80))
     channel = 2 * ((y - area[0] + top) % 2) + (x - area[1] + left) % 2
     mosaic = levels[channel] + (1000 * (channel + 1)).astype(np.uint16)
@@ -220,7 +220,7 @@ def test_noise_profile_becomes_curve_and_line(tmp_path: Path) -> None:
     assert torch.allclose(mosaic.noise, torch.stack([shot, read])[None])
     linear = read_raw(tmp_path / "a.dng", space="linear")
     assert linear.noise is not None
-    gain = torch.tensor(bayer.variance_gain(2))
+    gain = torch.tensor(cfa.BAYER.variance_gain(2))
     assert torch.allclose(linear.noise, torch.stack([shot[[0, 1, 3]], read[[0, 1, 3]]])[None] * gain)
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from degrade.maths import bayer, bayer_cpu, sensor
+from degrade.maths import bayer, bayer_cpu, cfa, sensor
 
-PHASES = st.sampled_from(sorted(bayer.PHASES))
+PHASES = st.sampled_from(sorted(cfa.PHASES))
 BLACK, FULL = (torch.tensor(v).reshape(3, 1, 1, 1) for v in ([64.0, 512.0, 0.0], [960.0, 15871.0, 255.0]))
 
 
@@ -72,7 +72,7 @@ def test_linear_is_that_of_tensors(h: int, w: int, phase: str, shrink: int) -> N
     black, white = (500.0, 510.5, 520.0, 530.25), 60000.0
     packed = bayer.pack(torch.from_numpy(mosaic(h, w)), phase)[None]
     levels = torch.tensor(black)[:, None, None]
-    expected = bayer.merge((bayer.planes(packed, shrink) - levels) / (white - levels))[0]
+    expected = cfa.BAYER.merge((bayer.planes(packed, shrink) - levels) / (white - levels), -3)[0]
     found = torch.from_numpy(bayer_cpu.linear(bayer_cpu.whole(mosaic(h, w), phase), shrink, black, white))
     # a power of two scales without rounding
     torch.testing.assert_close(found, expected, atol=0 if shrink != 6 else 1e-6, rtol=0)

@@ -26,6 +26,7 @@ from torch import Tensor
 from degrade.core.errors import PhotoError
 from degrade.gear.lens import CHANNELS, Lens
 from degrade.maths import bayer
+from degrade.maths.cfa import BAYER
 from degrade.maths.psf import radial_kernel
 from degrade.maths.slanted_edge import Edge, slanted_edge
 from degrade.maths.target import Fit, centroid, misregistration, moved, psf_from_target
@@ -74,7 +75,7 @@ class Picture:
     def mask(self, channel: int, height: int, width: int) -> Tensor:
         """(height, width) bool: where the mosaic, from an even place on, has this channel; True for a picture."""
         found = torch.full((height, width), len(self.values) == 3)
-        for c, (i, j) in zip((0, 1, 1, 2), bayer.SITES, strict=True):
+        for c, (i, j) in zip(BAYER.colours, BAYER.sites, strict=True):
             if c == channel:
                 found[i::2, j::2] = True
         return found

@@ -24,6 +24,7 @@ from degrade.check.rules import Array
 from degrade.core.errors import DegradeError, RecipeError, noting
 from degrade.core.frame import Space
 from degrade.gear import cameras
+from degrade.maths.cfa import BAYER
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import one_thread
 
@@ -248,11 +249,10 @@ def _noise(g: Greys) -> Iterator[Figure]:
 def _colour(g: Greys, white: Array) -> Iterator[Figure]:
     """White-balanced red and blue over green."""
     g, known = _bright(g)
-    balanced, said = g.mean / white, g.said / white
-    green = [1, 2] if len(white) == 4 else [1]
-    for name, channel in (("R/G", 0), ("B/G", len(white) - 1)):
-        value, error = _ratio(balanced[:, channel], balanced[:, green].mean(1))
-        expected, _ = _ratio(said[:, channel], said[:, green].mean(1)) if known else (math.nan, 0.0)
+    rgb, said = ((v if len(white) == 3 else BAYER.merge(v)).T for v in (g.mean / white, g.said / white))
+    for name, colour in (("R/G", 0), ("B/G", 2)):
+        value, error = _ratio(rgb[colour], rgb[1])
+        expected, _ = _ratio(said[colour], said[1]) if known else (math.nan, 0.0)
         yield Figure(f"grey {name}", value, expected, error, COLOUR)
 
 

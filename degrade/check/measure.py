@@ -21,7 +21,7 @@ from degrade.check.rules import Array, State
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Rows
 from degrade.core.operator import column
-from degrade.maths.bayer import SITES
+from degrade.maths.cfa import BAYER
 from degrade.maths.slanted_edge import Edge, slanted_edge
 from degrade.operators.readout import BadPixels
 from degrade.recipe.recipe import Recipe
@@ -103,7 +103,7 @@ def _measured(rendering: Rendering, said: Said, name: str, at: Rows, frame: Fram
     full = torch.full_like(frame.sensor.range, 255) if frame.space is Space.DISPLAY else frame.sensor.range
     subject = said.subject
     if len(subject) != frame.space.channels:
-        subject = subject[[0, 1, 1, 2]] if frame.space is Space.MOSAIC else subject[[0, 1, 3]]
+        subject = BAYER.spread(subject) if frame.space is Space.MOSAIC else BAYER.merge(subject)
     return Greys(
         level=np.full(len(at), float(level)),
         iso=np.where(np.isfinite(own), own, frame.sensor.iso.double().numpy()),
@@ -172,7 +172,7 @@ def _half_plane(side: int, space: Space) -> Tensor:
     normal = np.abs(_normal())
     signs = np.sign(_normal())
     width = 0.5 if space is Space.MOSAIC else 1.0
-    shift = [(i / 2 - 0.25, j / 2 - 0.25) for i, j in SITES] if space is Space.MOSAIC else [(0.0, 0.0)]
+    shift = BAYER.offsets if space is Space.MOSAIC else [(0.0, 0.0)]
     at = np.arange(side) - (side - 1) / 2
     y, x = (np.stack([at + s[axis] for s in shift]) for axis in (0, 1))
     d = signs[0] * normal[0] * y[:, :, None] + signs[1] * normal[1] * x[:, None, :]
@@ -207,13 +207,13 @@ class _Sum:
         (sy, sx), (top, left) = frame.grid.scale, frame.grid.at(0)
         y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in frame.size), indexing="ij")
         mosaic = frame.space is Space.MOSAIC
-        shift = [(i / 2 - 0.25, j / 2 - 0.25) for i, j in SITES] if mosaic else [(0.0, 0.0)] * 3
+        shift, colours = (BAYER.offsets, BAYER.colours) if mosaic else ([(0.0, 0.0)] * 3, range(3))
         found: list[Edge] = []
-        for colour in ([0], [1, 2], [3]) if mosaic else ([0], [1], [2]):
-            places = [(top + sy * (y + shift[c][0]), left + sx * (x + shift[c][1])) for c in colour]
+        for colour in range(3):
             picked = [
-                torch.stack([u[self.keep[c]] for u in (*place, data[c])])
-                for c, place in zip(colour, places, strict=True)
+                torch.stack([u[self.keep[c]] for u in (top + sy * (y + dy), left + sx * (x + dx), data[c])])
+                for c, (dy, dx) in enumerate(shift)
+                if colours[c] == colour
             ]
             try:
                 found.append(slanted_edge(*torch.cat(picked, 1)))
@@ -228,7 +228,7 @@ class _Sum:
             found[0].frequency[few].numpy(),
             np.stack([e.mtf[few].numpy() for e in found]),
             np.stack([e.error[few].numpy() for e in found]),
-            transfer[[0, 1, 3]] if mosaic else transfer,
+            BAYER.merge(transfer, 0) if mosaic else transfer,
         )
 
 
@@ -238,7 +238,7 @@ class _Sum:
 def neutral(space: Space) -> Array:
     """(c,) a grey of 1."""
     rgb = np.ones(3) if space is Space.DISPLAY else 1 / np.array(BALANCE)
-    return rgb[[0, 1, 1, 2]] if space is Space.MOSAIC else rgb
+    return BAYER.spread(rgb) if space is Space.MOSAIC else rgb
 
 
 def _grey(level: float, space: Space) -> Tensor:

@@ -20,6 +20,7 @@ from degrade.core.frame import Sensor, Space
 from degrade.core.operator import Drawn, Operator, Split
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
+from degrade.maths.cfa import BAYER
 from degrade.operators.light import Exposure
 from degrade.operators.noise import CurveNoise, PhotonNoise, electron
 from degrade.operators.optics import Illumination, LateralChromatic, PsfBlur
@@ -176,8 +177,8 @@ def _downsample(op: Downsample, state: State, at: At) -> State:
 
 @rule(Mosaic)
 def _mosaic(op: Mosaic, state: State, at: At) -> State:
-    four = [0, 1, 1, 2]
-    return replace(state, mean=state.mean[four], variance=state.variance[four], transfer=state.transfer[four])
+    mean, variance = BAYER.spread(state.mean), BAYER.spread(state.variance)
+    return replace(state, mean=mean, variance=variance, transfer=BAYER.spread(state.transfer, 0))
 
 
 @rule(CurveNoise)
@@ -191,7 +192,7 @@ def _curve_noise(op: CurveNoise, state: State, at: At) -> State:
 
 
 def _planes(four: Array, channels: int) -> Array:
-    return four if channels == 4 else np.array([four[0], four[1:3].mean(), four[3]])
+    return four if channels == 4 else BAYER.merge(four)
 
 
 @rule(DarkCurrent)

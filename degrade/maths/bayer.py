@@ -16,34 +16,13 @@ sums of whole DN are exact in float32 (16 bits up to shrink 8), thus independent
 
 from __future__ import annotations
 
-import difflib
 import functools
-from typing import Final
 
 import torch
 from torch import Tensor
 
+from degrade.maths.cfa import BAYER, bayer_array
 from degrade.maths.twin import twin
-
-#: Row and column of red in the first 2 x 2 photosites, by the name of the pattern read in rows.
-PHASES: Final[dict[str, tuple[int, int]]] = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
-#: Row and column of R G1 G2 B in the RGGB pattern.
-SITES: Final[tuple[tuple[int, int], ...]] = ((0, 0), (0, 1), (1, 0), (1, 1))
-
-
-def red_site(phase: str) -> tuple[int, int]:
-    """Row and column of the first red photosite, which is what packing drops at the top and left.
-
-    Raises:
-        ValueError: for a pattern that is not one of the four.
-
-    >>> red_site("GBRG")
-    (1, 0)
-    """
-    if phase not in PHASES:
-        near = difflib.get_close_matches(str(phase).upper(), PHASES, 1, 0.0)[0]
-        raise ValueError(f"unknown Bayer phase {phase!r}, must be one of {', '.join(PHASES)}; nearest: {near}")
-    return PHASES[phase]
 
 
 def pack(mosaic: Tensor, phase: str = "RGGB") -> Tensor:
@@ -54,12 +33,12 @@ def pack(mosaic: Tensor, phase: str = "RGGB") -> Tensor:
     >>> pack(torch.arange(16).reshape(4, 4), "GRBG")[..., 0, 0]     # column 0 is dropped
     tensor([1, 2, 5, 6])
     """
-    y, x = red_site(phase)
+    y, x = bayer_array(phase).phase
     inner = mosaic[..., y:, x:]
     h, w = inner.shape[-2] // 2, inner.shape[-1] // 2
     if h < 1 or w < 1:
         raise ValueError(f"a mosaic of {mosaic.shape[-2]} x {mosaic.shape[-1]} holds no whole RGGB square, need 3 x 3")
-    return torch.stack([inner[..., i : 2 * h : 2, j : 2 * w : 2] for i, j in SITES], dim=-3)
+    return torch.stack([inner[..., i : 2 * h : 2, j : 2 * w : 2] for i, j in BAYER.sites], dim=-3)
 
 
 def unpack(packed: Tensor) -> Tensor:
@@ -92,7 +71,9 @@ def mosaic(linear: Tensor) -> Tensor:
 
 @twin("bayer_cpu")
 def _sampled(linear: Tensor) -> Tensor:
-    return torch.stack([linear[..., c, i::2, j::2] for c, (i, j) in zip((0, 1, 1, 2), SITES, strict=True)], dim=-3)
+    return torch.stack(
+        [linear[..., c, i::2, j::2] for c, (i, j) in zip(BAYER.colours, BAYER.sites, strict=True)], dim=-3
+    )
 
 
 def planes(packed: Tensor, shrink: int) -> Tensor:
@@ -110,12 +91,12 @@ def planes(packed: Tensor, shrink: int) -> Tensor:
     """
     _need(packed, 4)
     *lead, _, h, w = packed.shape
-    size = resampled(h, shrink), resampled(w, shrink)
+    size = BAYER.resampled(2 * h, shrink), BAYER.resampled(2 * w, shrink)
     if min(size) < 1:
         least = 2 * shrink + 2
         raise ValueError(f"a mosaic of {2 * h} x {2 * w} is too small for shrink {shrink}: need {least} x {least}")
     out = torch.empty(*lead, 4, *size, dtype=torch.float32, device=packed.device)
-    for c, (i, j) in enumerate(SITES):
+    for c, (i, j) in enumerate(BAYER.sites):
         rows = _axis(packed[..., c, :, :].to(torch.float32).mT, i, shrink, size[0]).mT
         out[..., c, :, :] = _axis(rows, j, shrink, size[1]).mul_(1 / (2 * shrink) ** 2)
     return out
@@ -132,26 +113,15 @@ def touched(packed: Tensor, shrink: int) -> Tensor:
     _need(packed, 4)
     m = shrink // 2
     planes: list[Tensor] = []
-    for c, (i, j) in enumerate(SITES):
+    for c, (i, j) in enumerate(BAYER.sites):
         marked = packed[..., c, :, :]
         for axis, odd in ((-2, i), (-1, j)):
-            n = resampled(marked.shape[axis], shrink)
+            n = BAYER.resampled(2 * marked.shape[axis], shrink)
             steps = (marked.narrow(axis, m - odd + k, m * (n - 1) + 1) for k in range(m + 1))
             strided = (t[..., ::m, :] if axis == -2 else t[..., ::m] for t in steps)
             marked = functools.reduce(torch.logical_or, strided)
         planes.append(marked)
     return functools.reduce(torch.logical_or, planes)
-
-
-def merge(four: Tensor) -> Tensor:
-    """``(..., 4, h, w)`` planes on one grid to RGB, ``G = (G1 + G2) / 2``.
-
-    >>> merge(torch.tensor([1.0, 2.0, 4.0, 8.0]).reshape(4, 1, 1)).flatten()
-    tensor([1., 3., 8.])
-    """
-    _need(four, 4)
-    red, one, two, blue = four.unbind(-3)
-    return torch.stack([red, (one + two) / 2, blue], dim=-3)
 
 
 def linear(packed: Tensor, shrink: int) -> Tensor:
@@ -160,32 +130,7 @@ def linear(packed: Tensor, shrink: int) -> Tensor:
     >>> linear(torch.ones(1, 4, 8, 8), 2).shape
     torch.Size([1, 3, 6, 6])
     """
-    return merge(planes(packed, shrink))
-
-
-def resampled(n: int, shrink: int) -> int:
-    """Number of wholly covered pixels along an axis of ``n`` packed pixels.
-
-    >>> resampled(2000, 2), resampled(2000, 4)
-    (1998, 998)
-    """
-    if isinstance(shrink, bool) or shrink < 2 or shrink % 2:
-        raise ValueError(f"shrink counts raw pixels and must be even and at least 2, got {shrink}")
-    return max((n - 1) // (shrink // 2) - 1, 0)
-
-
-def variance_gain(shrink: int) -> tuple[float, float, float]:
-    """Variance of R, G, B after `linear` as a fraction of a photosite's: the sums of squared weights.
-
-    One axis gives ``(9 + 16 (m - 1) + 1) / (4 m)^2``; green is the mean of two planes.
-
-    >>> variance_gain(2)
-    (0.390625, 0.1953125, 0.390625)
-    """
-    resampled(0, shrink)
-    m = shrink // 2
-    one = ((16 * m - 6) / (4 * m) ** 2) ** 2
-    return one, one / 2, one
+    return BAYER.merge(planes(packed, shrink), -3)
 
 
 def _axis(x: Tensor, odd: int, shrink: int, count: int) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import float32 as f32
 from numpy.typing import NDArray
 
-from degrade.maths import bayer
+from degrade.maths.cfa import BAYER, bayer_array
 from degrade.maths.compiled import compiled
 
 
@@ -114,7 +114,7 @@ def whole(mosaic: NDArray[np.uint16], phase: str) -> NDArray[np.uint16]:
     >>> whole(np.zeros((5, 6), np.uint16), "GRBG").shape
     (4, 4)
     """
-    y, x = bayer.red_site(phase)
+    y, x = bayer_array(phase).phase
     h, w = ((n - o) // 2 * 2 for n, o in zip(mosaic.shape, (y, x), strict=True))
     return mosaic[y : y + h, x : x + w]
 
@@ -130,7 +130,7 @@ def extremes(mosaic: NDArray[np.uint16]) -> tuple[int, int]:
 
 
 def linear(mosaic: NDArray[np.uint16], shrink: int, black: Sequence[float], white: float) -> NDArray[np.float32]:
-    """``bayer.merge((bayer.planes(packed, shrink) - black) / (white - black))`` of a `whole` mosaic: (3, H, W).
+    """Means of R, G, B of ``(bayer.planes(packed, shrink) - black) / (white - black)``, `whole` mosaic: (3, H, W).
 
     Args:
         mosaic: (h, w) photosites [DN].
@@ -166,7 +166,7 @@ def touched(mosaic: NDArray[np.uint16], shrink: int, white: float) -> NDArray[np
 
 def _size(mosaic: NDArray[Any], shrink: int) -> tuple[int, int]:
     (y, x), least = mosaic.shape, 2 * shrink + 2
-    h, w = bayer.resampled(y // 2, shrink), bayer.resampled(x // 2, shrink)
+    h, w = BAYER.resampled(y, shrink), BAYER.resampled(x, shrink)
     if min(h, w) < 1:
         raise ValueError(f"a mosaic of {y} x {x} is too small for shrink {shrink}: need {least} x {least}")
     return h, w

@@ -13,6 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from degrade.maths.cfa import BAYER
+
 #: Linear sRGB to CIE XYZ, derived from the primaries of BT.709 and the white D65 (0.3127, 0.3290).
 SRGB_TO_XYZ: Final[tuple[tuple[float, float, float], ...]] = (
     (0.41239079926595934, 0.357584339383878, 0.1804807884018343),
@@ -71,7 +73,8 @@ def balance(x: Tensor, gains: Tensor) -> Tensor:
     >>> balance(torch.ones(1, 4, 1, 1), torch.tensor([[2.0, 1.0, 1.5]])).flatten()
     tensor([1., 1., 1., 1.])
     """
-    gains = gains.to(x)[:, [0, 1, 1, 2] if x.shape[1] == 4 else [0, 1, 2], None, None]
+    gains = gains.to(x)
+    gains = (BAYER.spread(gains) if x.shape[1] == 4 else gains)[:, :, None, None]
     return (x * gains).minimum(gains.amin(1, keepdim=True))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from degrade.maths import bayer
+from degrade.maths.cfa import BAYER
 
 #: How many packed pixels each method looks beyond a pixel.
 REACH: Final[dict[str, int]] = {"bilinear": 1, "malvar": 1, "menon": 6}
@@ -79,7 +80,7 @@ def _kernels(cases: tuple[Kernel, Kernel, Kernel]) -> Tensor:
     found = torch.zeros(3, 4, 6, 6)
     for c, kernels in enumerate(table):
         for site, kernel in enumerate(kernels):
-            y, x = bayer.SITES[site]
+            y, x = BAYER.sites[site]
             found[c, site, y : y + 5, x : x + 5] = torch.tensor(kernel) / 8
     return found.reshape(12, 1, 6, 6)
 

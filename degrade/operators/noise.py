@@ -21,6 +21,7 @@ from degrade.core.param import Param
 from degrade.core.prior import Seed, bounds
 from degrade.core.registry import register
 from degrade.gear import cameras
+from degrade.maths.cfa import BAYER
 from degrade.maths.gradient import root
 from degrade.maths.noise import poisson_quantile, tukey_lambda
 from degrade.maths.philox import normal_field, uniform_field
@@ -246,7 +247,7 @@ def _compare(there: Tensor, target: Tensor, refuse: bool, help: str) -> None:
 
 def _channels(four: Tensor, c: int) -> Tensor:
     """(b, 4) values of R G1 G2 B for c channels; LINEAR green takes the mean of G1 and G2."""
-    return four if c == 4 else torch.stack((four[:, 0], (four[:, 1] + four[:, 2]) / 2, four[:, 3]), dim=1)
+    return four if c == 4 else BAYER.merge(four)
 
 
 def electron(sensor: Sensor, gain: Any, channels: int) -> Tensor:

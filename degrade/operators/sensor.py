@@ -17,6 +17,7 @@ from degrade.core.param import Param
 from degrade.core.registry import register
 from degrade.core.spec import Spec
 from degrade.maths import bayer, sensor
+from degrade.maths.cfa import BAYER
 from degrade.maths.maps import shrunk
 
 
@@ -51,7 +52,7 @@ class Mosaic(Operator):
             frame.with_data(bayer.mosaic(frame.data)),
             space=Space.MOSAIC,
             grid=frame.grid.scaled(2),
-            noise=None if frame.noise is None else frame.noise[..., [0, 1, 1, 2]].contiguous(),
+            noise=None if frame.noise is None else BAYER.spread(frame.noise).contiguous(),
             aux={k: shrunk(v, 2, how(k)) for k, v in frame.aux.items()},
         )
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from degrade.core.disk import whole
 from degrade.core.errors import RecipeError
-from degrade.maths.bayer import red_site
+from degrade.maths.cfa import BAYER, bayer_array
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
 _D65 = 21
@@ -86,7 +86,7 @@ def write_dng(
             raise RecipeError(f"make and model must be ASCII in a DNG, got {text!r}")
         tags.append((code, _ASCII, 0, text, True))
     tag(33421, _SHORT, 2, 2)
-    tag(33422, _BYTE, *_pattern(phase, (0, 1, 1, 2)))
+    tag(33422, _BYTE, *_pattern(phase, BAYER.colours))
     tag(50706, _BYTE, 1, 4, 0, 0)
     tag(50707, _BYTE, 1, 1, 0, 0)
     tag(50710, _BYTE, 0, 1, 2)
@@ -131,8 +131,7 @@ def write_dng(
 
 def _pattern(phase: str, values: Sequence[int]) -> list[int]:
     """Values of R G1 G2 B in the order of the phase's 2 x 2 photosites, rows first."""
-    top, left = red_site(phase)
-    return [values[2 * ((y + top) % 2) + (x + left) % 2] for y in (0, 1) for x in (0, 1)]
+    return [value for _, value in sorted(zip(bayer_array(phase).sites, values, strict=True))]
 
 
 def _fractions(values: Any) -> list[int]:

@@ -19,7 +19,7 @@ import rawpy
 import torch
 
 from degrade.core.errors import PhotoError
-from degrade.maths import bayer
+from degrade.maths.cfa import BAYER, PHASES, bayer_array
 from degrade.maths.colour import camera_to_srgb
 from degrade.photos.tags import Tags, numbers, text
 
@@ -64,10 +64,10 @@ def gather(path: str | os.PathLike[str], raw: Any, tags: Tags) -> RawFacts:
         raise PhotoError(f"{path} has {kind} sensor: only Bayer mosaics (2 x 2) can be read, leave it out")
     sizes = raw.sizes
     # `raw_pattern` and `raw_color` count from the corner with margins; LibRaw keeps the margins even for this reason.
-    colours = [raw.raw_color(sizes.top_margin + y, sizes.left_margin + x) for y, x in bayer.SITES]
+    colours = [raw.raw_color(sizes.top_margin + y, sizes.left_margin + x) for y, x in BAYER.sites]
     phase = "".join(chr(raw.color_desc[c]) for c in colours)
-    if phase not in bayer.PHASES:
-        raise PhotoError(f"{path} has a mosaic of {phase}: only {', '.join(bayer.PHASES)} can be read, leave it out")
+    if phase not in PHASES:
+        raise PhotoError(f"{path} has a mosaic of {phase}: only {', '.join(PHASES)} can be read, leave it out")
     notes: list[str] = []
     black = _by_channel(_black_of_sites(raw, tags, colours), phase)
     white = float(raw.white_level)
@@ -110,12 +110,11 @@ def _black_of_sites(raw: Any, tags: Tags, colours: Sequence[int]) -> list[float]
     top, left = (int(n) for n in (numbers(tags, 50829) or (0.0, 0.0))[:2])
     pattern = np.tile(np.asarray(levels).reshape(rows, columns), (1 + (rows == 1), 1 + (columns == 1)))
     dy, dx = raw.sizes.top_margin - top, raw.sizes.left_margin - left
-    return [float(pattern[(y + dy) % 2 :: 2, (x + dx) % 2 :: 2].mean()) for y, x in bayer.SITES]
+    return [float(pattern[(y + dy) % 2 :: 2, (x + dx) % 2 :: 2].mean()) for y, x in BAYER.sites]
 
 
 def _by_channel(sites: Sequence[float], phase: str) -> tuple[float, float, float, float]:
-    top, left = bayer.red_site(phase)
-    red, one, two, blue = (sites[2 * ((y + top) % 2) + (x + left) % 2] for y, x in bayer.SITES)
+    red, one, two, blue = (sites[2 * y + x] for y, x in bayer_array(phase).sites)
     return red, one, two, blue
 
 
@@ -180,4 +179,4 @@ def _noise_profile(tags: Tags) -> tuple[tuple[float, float], ...] | None:
     if len(pairs) != len(order):
         return (pairs[0],) * 4
     colour = dict(zip(order, pairs, strict=True))
-    return tuple(colour.get(c, pairs[0]) for c in (0, 1, 1, 2))
+    return tuple(colour.get(c, pairs[0]) for c in BAYER.colours)

@@ -22,6 +22,7 @@ from torch import Tensor
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths import bayer, bayer_cpu
+from degrade.maths.cfa import BAYER, bayer_array
 from degrade.photos.facts import RawFacts, gather
 from degrade.photos.tags import Tags, is_linear_raw, read_tags
 
@@ -87,7 +88,7 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
     with _opened(path) as (raw, tags):
         facts = gather(path, raw, tags)
         data, clipped = _pixels(path, bayer_cpu.whole(raw.raw_image_visible, facts.phase), facts, space, shrink)
-    top, left = bayer.red_site(facts.phase)
+    top, left = bayer_array(facts.phase).phase
     if space is Space.LINEAR:
         grid = Grid((float(shrink), float(shrink)), (float(top + shrink), float(left + shrink)))
     else:
@@ -128,7 +129,7 @@ def _pixels(
     if low == high:
         raise PhotoError(f"{path} holds no picture, all photosites read {low} DN: copy it again from the card")
     if space is Space.LINEAR:
-        if min(bayer.resampled(n // 2, shrink) for n in mosaic.shape) < 1:
+        if min(BAYER.resampled(n, shrink) for n in mosaic.shape) < 1:
             h, w = facts.size
             raise PhotoError(f"{path} is too small for shrink {shrink} ({h} x {w} photosites): leave it out")
         data = torch.from_numpy(bayer_cpu.linear(mosaic, shrink, facts.black, facts.white))[None]
@@ -149,7 +150,7 @@ def _noise(facts: RawFacts, space: Space, shrink: int) -> Tensor | None:
         return None
     line = torch.tensor(facts.noise_profile, dtype=torch.float64).T
     if space is Space.LINEAR:
-        line = bayer.merge(line[:, :, None, None])[:, :, 0, 0] * torch.tensor(bayer.variance_gain(shrink)).double()
+        line = BAYER.merge(line) * torch.tensor(BAYER.variance_gain(shrink)).double()
     return line[None].to(torch.float32)
 
 
