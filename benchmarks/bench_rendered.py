@@ -30,7 +30,7 @@ def seconds(loader: Loader) -> float:
     start = time.perf_counter()
     for _ in loader:
         pass
-    if loader.device.type == "cuda":
+    if torch.device(loader.how.device).type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
 

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.progress import Progress
 from degrade.gear.cameras import Camera
 from degrade.maths import bayer
 from degrade.maths.colour import apply_matrix, camera_to_srgb, srgb_decode
 from degrade.maths.resample import area
-from degrade.pairs.progress import Progress, quiet
 from degrade.pairs.run import Report, build
 from degrade.pairs.store import PatchStore
 from degrade.photos import write_dng
@@ -139,7 +139,7 @@ def demo(
     *,
     workers: int | None = None,
     say: Callable[[str], object] = print,
-    progress: Callable[[], Progress] = quiet,
+    progress: Progress | None = None,
 ) -> Report:
     """Makes photos, pairs and a contact sheet in ``folder``, and tells what it measured.
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import photos
@@ -19,9 +18,9 @@ import torch
 from launch import Launcher
 
 from degrade.core.errors import StoreError
+from degrade.core.progress import Done, quiet
 from degrade.pairs.encode import encode
 from degrade.pairs.plan import plan
-from degrade.pairs.progress import quiet
 from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
 from degrade.pairs.task import Task, build_shard
@@ -62,26 +61,19 @@ class Stopping:
 
     def __init__(self, after: int) -> None:
         self.after = after
+        self.begun: int | None = None
 
-    def __enter__(self) -> Stopping:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def start(self, photos: int, done: int, per_photo: int) -> None:
-        self.begun = done
-
-    def seen(self, outcome: Any) -> None:
-        self.after -= outcome.photos
-        if self.after < 0:
+    def __call__(self, step: Done) -> None:
+        if self.begun is None:
+            self.begun = step.done
+        if step.done - self.begun > self.after:
             raise KeyboardInterrupt
 
 
 def stopped(recipe: Recipe, folder: Path, store: Path, after: int) -> Stopping:
     progress = Stopping(after)
     with pytest.raises(KeyboardInterrupt):
-        build(recipe, folder, store, workers=1, progress=lambda: progress)
+        build(recipe, folder, store, workers=1, progress=progress)
     return progress
 
 

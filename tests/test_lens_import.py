@@ -33,7 +33,7 @@ def test_an_exported_lens_stands_for_the_pupil(tmp_path: Path) -> None:
     frame = strategies.frame(Space.LINEAR, 6, (40, 40))
     frame = Frame(**{**frame.__dict__, "sensor": Sensor.make(6, pitch=4.0)})
     heard: list[tuple[int, int]] = []
-    made = tabulate(direct, 4.0, (9, 13), seen=lambda done, total: heard.append((done, total)))
+    made = tabulate(direct, 4.0, (9, 13), progress=lambda step: heard.append((step.done, step.total)))
     assert heard == [(i + 1, 9) for i in range(9)]
     np.testing.assert_allclose([made.field_y[-1], made.field_x[-1]], half_sides())
     coarse = Lens(made.psf[:, ::2, ::2], made.field_y[::2], made.field_x[::2], made.pitch, states=made.states)

@@ -71,10 +71,10 @@ def test_what_is_not_noise_becomes_small(tmp_path):
 def test_it_is_fetched_from_an_address_and_progress_reaches_the_end(path, copies, tmp_path):
     seen = []
     with served.served(copies) as (address, _):
-        copy(f"{address}/blosc.zarr", tmp_path / "deep" / "down.zarr", "plain", lambda a, b: seen.append((a, b)))
+        copy(f"{address}/blosc.zarr", tmp_path / "deep" / "down.zarr", "plain", seen.append)
     assert stores.files(tmp_path / "deep" / "down.zarr") == stores.files(path)
-    assert seen[-1][0] == seen[-1][1] == 2 * 35 * stores.LAYOUT.row_bytes
-    assert [a for a, _ in seen] == sorted(a for a, _ in seen)
+    assert seen[-1].done == seen[-1].total == 2 * 35 * stores.LAYOUT.row_bytes
+    assert [step.done for step in seen] == sorted(step.done for step in seen)
 
 
 def test_a_flip_in_any_compressed_shard_names_shard_and_rows(copies, tmp_path):
@@ -196,8 +196,8 @@ def test_a_copy_that_the_disk_has_no_room_for_is_one_sentence(path, tmp_path):
 def test_two_copies_at_once_and_a_folder_that_came_meanwhile(path, tmp_path):
     out = tmp_path / "out.zarr"
 
-    def meanwhile(done, total):
-        if done == total:
+    def meanwhile(step):
+        if step.done == step.total:
             with pytest.raises(StoreError, match="another process is writing .*.out.zarr.part: wait for it"):
                 copy(path, out)
             out.mkdir()

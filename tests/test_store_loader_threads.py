@@ -22,6 +22,7 @@ from degrade.core.errors import StoreError
 from degrade.pairs.store import PatchStore
 from degrade.store.batch import Maker, Ring, normalised, sent
 from degrade.store.loader import Loader
+from degrade.store.loading import Loading
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_what_finishes_a_batch_has_rows_planes_and_epoch(store):
             "address": torch.tensor([[seed, epoch]] * len(rows)),
         }
 
-    loader = Loader(store, store.rows, ("blur", "clean"), 5, seed=3, finish=finish)
+    loader = Loader(store, store.rows, ("blur", "clean"), Loading(5, seed=3), finish)
     for epoch, batch in [(e, b) for e in range(2) for b in loader]:
         assert set(batch) == {"sum", "address", "row"}
         assert batch["address"].tolist() == [[3, epoch]] * len(batch["row"])

@@ -6,7 +6,7 @@ A pupil whose terms follow the field takes tens of milliseconds a patch; a lens 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from degrade.core.errors import RecipeError
 from degrade.core.frame import Sensor
 from degrade.core.key import Key
 from degrade.core.prior import Prior
+from degrade.core.progress import Done, Progress, quiet
 from degrade.core.tree import leaves
 from degrade.gear.lens import Lens, half_sides
 from degrade.operators.kernels import ApertureKernel
@@ -31,7 +32,7 @@ def tabulate(
     seed: int = 0,
     aspect: float = 1.5,
     about: str = "",
-    seen: Callable[[int, int], object] | None = None,
+    progress: Progress = quiet,
 ) -> Lens:
     """The kernels of a blur over a grid of places, as a lens that a recipe may name in its stead.
 
@@ -43,7 +44,7 @@ def tabulate(
         seed: of these draws.
         aspect: width over height of the picture.
         about: what it is.
-        seen: hears how many of how many rows of nodes are done.
+        progress: hears of each row of nodes.
 
     Raises:
         RecipeError: for a grid without nodes, or states that do not differ.
@@ -67,8 +68,7 @@ def tabulate(
     for i, (op, row) in enumerate(itertools.product(drawn, range(grid[0]))):
         at = torch.from_numpy(np.stack((np.full(grid[1], y[row]), x), axis=1).astype(np.float32))
         psf[i // grid[0], row] = op.kernel(sensor, at).numpy()
-        if seen:
-            seen(i + 1, states * grid[0])
+        progress(Done("tabulating", i + 1, states * grid[0], "rows of nodes"))
     aperture = any(isinstance(k, ApertureKernel) for op in drawn for k in op.kernels)
     return Lens(psf, y, x, pitch, aperture, _table(blur, drawn), about)
 

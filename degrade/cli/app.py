@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from degrade.core import registry
+from degrade.core.progress import Done, Progress
 from degrade.recipe.recipe import Recipe
 
 app = typer.Typer(
@@ -29,6 +30,42 @@ def stoppable() -> Generator[None]:
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def bar(stays: bool = True) -> Generator[Progress]:
+    """Draws each step on the terminal, from the first to the one that is all; the bar ``stays`` there then, or not."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Drawn
+
+    told = [TextColumn(f"{{task.fields[{name}]}}") for name in ("count", "note")]
+    columns = TextColumn("[bold]{task.description}"), BarColumn(), *told, TimeRemainingColumn()
+    open_: dict[str, Drawn] = {}
+
+    def show(step: Done) -> None:
+        if step.what not in open_:
+            close()
+            hidden = not (stays or console.is_terminal)
+            open_[step.what] = Drawn(*columns, console=console, transient=not stays, disable=hidden)
+            open_[step.what].add_task(escape(step.what), completed=step.done, count="", note="")
+            open_[step.what].start()
+        drawn = open_[step.what]
+        (task,) = drawn.tasks
+        speed = f"{task.speed / 1e6:,.1f} MB/s" if step.unit == "bytes" and task.speed else ""
+        task.fields.update(count=escape(step.count), note=escape(step.note or speed))
+        drawn.update(task.id, total=step.total, completed=step.done)
+        if step.done == step.total:
+            close()
+
+    def close() -> None:
+        for drawn in open_.values():
+            if drawn.live.is_started:  # told to stop twice it would print an empty line
+                drawn.stop()
+
+    try:
+        yield show
+    finally:
+        close()
 
 
 def chosen(name: str, iso: float | None, seed: int | None) -> Recipe:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import app, say
+from degrade.cli.app import app, bar, say
 
 lens = typer.Typer(no_args_is_help=True, help="Lens files: kernels over states, field and channel.")
 app.add_typer(lens, name="lens")
@@ -29,8 +29,6 @@ def export(
     aspect: Aspect = 1.5,
 ) -> None:
     """Write the kernels of a recipe's blur as a lens, which a recipe may name in its stead."""
-    from rich.progress import Progress
-
     from degrade.calibrate.tabulate import tabulate
     from degrade.core.errors import RecipeError, find
     from degrade.gear.cameras import Camera
@@ -47,8 +45,7 @@ def export(
     named = camera or chosen.source.camera
     if named in (None, "auto"):
         raise typer.BadParameter("name the camera, whose pitch the samples get", param_hint="--camera")
-    with Progress() as bar:
-        task = bar.add_task("rows of nodes", total=None)
+    with bar() as progress:
         found = tabulate(
             blur,
             Camera.named(str(named)).pitch,
@@ -57,7 +54,7 @@ def export(
             seed=chosen.seed if seed is None else seed,
             aspect=aspect,
             about=f"{operator} of {Path(recipe).name}, camera {named}",
-            seen=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     say(f"{found.write(out)}: {_said(found.psf.shape)}; in a recipe, `{{psf: lens, file: {out}}}`")
 

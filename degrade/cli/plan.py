@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from degrade.cli.app import app, chosen, console, say
+from degrade.cli.app import app, bar, chosen, console, say
 
 
 @app.command()
@@ -35,8 +35,8 @@ def plan(
     from degrade.pairs.forecast import forecast
 
     named = chosen(recipe, iso, seed)
-    with console.status("") as status:
-        found = forecast(named, folder, out, doing=status.update)
+    with bar(stays=False) as progress:
+        found = forecast(named, folder, out, progress=progress)
     whole, one = found.layout, found.measured
     counts = workers or [n for n in _POWERS if n <= max(1, found.left)]
     if as_json:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from degrade.cli.app import app, chosen, console, say, stoppable, warn_of_broken
+from degrade.cli.app import app, bar, chosen, console, say, stoppable, warn_of_broken
 from degrade.core.disk import whole
 from degrade.core.errors import StoreError
 
@@ -41,12 +39,11 @@ def build(
 
     Exit status: 0 all photos built, 2 some quarantined (`degrade info` says why), 1 nothing useful.
     """
-    from degrade.pairs.progress import bar
     from degrade.pairs.run import build as run
 
     named = chosen(recipe, iso, seed)
-    with stoppable():
-        report = run(named, folder, out, workers=workers, scheduler=scheduler, device=device, progress=bar)
+    with stoppable(), bar() as progress:
+        report = run(named, folder, out, workers=workers, scheduler=scheduler, device=device, progress=progress)
     say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
     for message, keys in report.warnings.items():
         say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
@@ -135,7 +132,7 @@ def verify(store: StorePath) -> None:
     """Check every byte of a store against its digests. Exit status 1 if anything is wrong."""
     from degrade.store.verify import verify as check
 
-    with _bytes("verify") as progress:
+    with bar() as progress:
         problems = check(store, progress)
     for problem in problems:
         say(problem, "[red]wrong[/] ")
@@ -155,19 +152,9 @@ def copy(
     """Copy a store, compressed, or plain again: to archive it, to publish it, or to fetch it from an address."""
     from degrade.store.copy import copy as run
 
-    with _bytes("copy") as progress:
+    with bar() as progress:
         copied = run(store, out, codec, progress)
     say(f"{out}: {len(copied):,} rows, {copied.info()['bytes'] / 1e6:,.1f} MB; every row is as in {store}")
-
-
-@contextmanager
-def _bytes(name: str) -> Generator[Callable[[int, int], object]]:
-    """A bar that hears of bytes done and in all."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @app.command()
@@ -209,8 +196,7 @@ def demo(
 ) -> None:
     """Make three RAW photographs of real scenes, pairs from them, a check, a picture and a short training."""
     from degrade.demo import demo as run
-    from degrade.pairs.progress import bar
 
-    with stoppable():
-        report = run(out, workers=workers, say=say, progress=bar)
+    with stoppable(), bar() as progress:
+        report = run(out, workers=workers, say=say, progress=progress)
     raise typer.Exit(report.exit_code)

@@ -21,13 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from degrade.core.errors import DegradeError, PhotoError, StoreError
+from degrade.core.progress import Done, Progress, quiet
 from degrade.pairs.bug import Bug
 from degrade.pairs.plan import Plan, layout, plan, refuse_other
 from degrade.pairs.task import Task, build_shard
@@ -127,7 +128,7 @@ def forecast(
     folder: str | os.PathLike[str],
     store: str | os.PathLike[str] | None = None,
     *,
-    doing: Callable[[str], object] = lambda _: None,
+    progress: Progress = quiet,
 ) -> Forecast:
     """Foretells a build; leaves nothing behind.
 
@@ -136,7 +137,7 @@ def forecast(
         folder: the photos.
         store: where the store would go, or one that was begun, which is continued; what is built for the measurement
             then lies on the same disk meanwhile.
-        doing: hears what goes on.
+        progress: hears of each step.
 
     Raises:
         PhotoError: if none of the photos that were tried can be built.
@@ -150,14 +151,14 @@ def forecast(
     >>> found.layout.rows, found.measured.rows, found.fits
     (256, 256, True)
     """
-    doing("finding the photos")
+    progress(Done("finding the photos"))
     whole = plan(recipe, folder)
     disk, done = None, 0
     if store is not None:
         target = Path(store).resolve()
         refuse_other(whole, target)
         disk, done = _existing(target), len(done_shards(target, whole.layout))
-    doing("building two photos, the first to warm up")
+    progress(Done("building two photos, the first to warm up"))
     measured = _measured(whole, disk)
     copies = sum(photo.duplicate_of is not None for photo in whole.photos)
     free = None if disk is None else shutil.disk_usage(disk).free

@@ -1,85 +1,77 @@
-"""Progress of long work: a bar with rate and time left, or nothing."""
+"""What a build tells of its progress, and the bar under a notebook's cell where nobody asked for another."""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol, Self
+import html
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
+from degrade.core.progress import Done, Progress, quiet
 from degrade.pairs.task import Outcome
 
-
-class Progress(Protocol):
-    """What a build tells while it runs."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def start(self, photos: int, done: int, per_photo: int) -> None:
-        """``done`` of ``photos`` are built already."""
-
-    def seen(self, outcome: Outcome) -> None:
-        """Some more photos are done."""
+EVERY = 0.2  #: seconds between two pictures of a notebook's bar
 
 
-class _Quiet:
-    def __enter__(self) -> Self:
-        return self
+def by_default() -> Progress:
+    """A bar under the cell in a notebook, silence elsewhere.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    def start(self, photos: int, done: int, per_photo: int) -> None:
-        return None
-
-    def seen(self, outcome: Outcome) -> None:
-        return None
+    >>> by_default() is quiet
+    True
+    """
+    ipython = sys.modules.get("IPython")
+    shell: Any = ipython and ipython.get_ipython()
+    return NotebookBar() if getattr(shell, "kernel", None) else quiet
 
 
-def quiet() -> Progress:
-    """Says nothing."""
-    return _Quiet()
+def counting(progress: Progress, photos: int, done: int) -> Callable[[Outcome], None]:
+    """Adds up outcomes as they come, and tells photos, rows a second and photos that were set aside.
+
+    >>> hear = counting(lambda step: print(step.count), 9, 2)
+    2 of 9 photos
+    >>> hear(Outcome(photos=1))
+    3 of 9 photos
+    """
+    heard, began = Outcome(photos=done), time.monotonic()
+
+    def hear(outcome: Outcome) -> None:
+        heard.photos += outcome.photos
+        heard.rows += outcome.rows
+        heard.quarantined |= outcome.quarantined
+        note = f"{heard.rows / max(time.monotonic() - began, 1e-3):,.0f} rows/s"
+        note += f", {len(heard.quarantined)} quarantined" if heard.quarantined else ""
+        progress(Done("building", heard.photos, photos, "photos", note))
+
+    progress(Done("building", done, photos, "photos"))
+    return hear
 
 
-class _Bar(_Quiet):
+class NotebookBar:
+    """The browser's own bar, by IPython alone: rich draws none in a notebook that has no ipywidgets."""
+
     def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        self.place: Any = None
+        self.drawn = 0.0
 
-        self.bar = Progress(
-            TextColumn("[bold]building"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("photos"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[bad]}"),
-        )
-        self.rows, self.bad = 0, 0
+    def __call__(self, step: Done) -> None:
+        now = time.monotonic()
+        if self.place is not None and now - self.drawn < EVERY and step.done != step.total:
+            return
+        self.drawn, shown = now, {"text/plain": str(step), "text/html": picture(step)}
+        if self.place is None:
+            from IPython.display import display
 
-    def __enter__(self) -> Self:
-        self.bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.__exit__(kind, error, trace)
-
-    def start(self, photos: int, done: int, per_photo: int) -> None:
-        self.task = self.bar.add_task("build", total=photos, completed=done, rate="", bad="")
-
-    def seen(self, outcome: Outcome) -> None:
-        self.rows += outcome.rows
-        self.bad += len(outcome.quarantined)
-        elapsed = self.bar.tasks[self.task].elapsed or 0
-        rate = f"{self.rows / elapsed:,.0f} rows/s" if elapsed else ""
-        bad = f"[yellow]{self.bad} quarantined" if self.bad else ""
-        self.bar.update(self.task, advance=outcome.photos, rate=rate, bad=bad)
+            self.place = display(shown, raw=True, display_id=True)
+        else:
+            self.place.update(shown, raw=True)
 
 
-def bar() -> Progress:
-    """A bar on the terminal."""
-    return _Bar()
+def picture(step: Done) -> str:
+    """HTML of a step.
+
+    >>> picture(Done("building", 3, 9))
+    '<progress value="3" max="9"></progress> building: 3 of 9'
+    """
+    known = "" if step.total is None else f' value="{step.done}" max="{step.total}"'
+    return f"<progress{known}></progress> {html.escape(str(step))}"

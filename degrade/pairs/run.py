@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from degrade.core.errors import DegradeError, RecipeError, StoreError, noting
+from degrade.core.progress import Progress
 from degrade.pairs.bug import Bug
 from degrade.pairs.plan import plan, refuse_other
-from degrade.pairs.progress import Progress, quiet
+from degrade.pairs.progress import by_default, counting
 from degrade.pairs.store import PatchStore
 from degrade.pairs.task import Outcome, Task, build_shard
 from degrade.photos import Photo
@@ -72,7 +73,7 @@ def build(
     scheduler: str | None = None,
     client: Client | None = None,
     device: str = "cpu",
-    progress: Callable[[], Progress] = quiet,
+    progress: Progress | None = None,
 ) -> Report:
     """Builds a store of patches from a folder of photos; the same call continues one that was interrupted.
 
@@ -85,7 +86,7 @@ def build(
         client: your own Dask client, instead.
         device: where patches are rendered, ``cpu``, ``cuda`` or ``cuda:1``: each worker's own. A GPU rounds otherwise
             in less than a hundredth of the samples, so that a store should be continued where it was begun.
-        progress: makes a progress bar; none by default.
+        progress: hears of each step, as ``print`` or ``quiet`` do; None is a bar in a notebook, silence elsewhere.
 
     A bug in an operator ends the build as what it is, with notes that name operator, plane and photo.
 
@@ -116,9 +117,10 @@ def build(
         done = set(done_shards(target, plan_.layout))
         tasks = [Task.of(plan_, target, k, device) for k in range(plan_.layout.shards) if k not in done]
         try:
-            with noting(_KEPT), progress() as bar:
-                bar.start(plan_.layout.photos, sum(len(plan_.shard(k)) for k in done), plan_.layout.per_photo)
-                for outcome in _outcomes(tasks, workers, scheduler, client, bar):
+            before = sum(len(plan_.shard(k)) for k in done)
+            hear = counting(by_default() if progress is None else progress, plan_.layout.photos, before)
+            with noting(_KEPT):
+                for outcome in _outcomes(tasks, workers, scheduler, client, hear):
                     total.add(outcome)
         except KeyboardInterrupt:  # which may come where nobody clears up
             sweep(target)
@@ -146,18 +148,22 @@ def _refuse_bootstrap() -> None:
 
 
 def _outcomes(
-    tasks: list[Task], workers: int | None, scheduler: str | None, client: Client | None, bar: Progress
+    tasks: list[Task],
+    workers: int | None,
+    scheduler: str | None,
+    client: Client | None,
+    hear: Callable[[Outcome], object],
 ) -> Iterator[Outcome]:
     count = min(workers or os.cpu_count() or 1, len(tasks))
     if client is None and scheduler is None and count <= 1:
         for task in tasks:
-            yield build_shard(task, bar.seen)
+            yield build_shard(task, hear)
         return
     if not tasks:
         return
     with _client(count, scheduler, client) as connected:
         for outcome in _submitted(connected, tasks):
-            bar.seen(outcome)
+            hear(outcome)
             yield outcome
 
 

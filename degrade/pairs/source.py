@@ -13,6 +13,7 @@ from degrade.core.errors import RecipeError
 from degrade.pairs.rendered import Draws, Rendered, Renderings
 from degrade.store.dataset import PatchDataset
 from degrade.store.loader import Loader
+from degrade.store.loading import Loading
 from degrade.store.order import Shuffle, row_numbers
 from degrade.store.source import Loadable
 
@@ -72,6 +73,7 @@ class Pairs(Loadable):
             RecipeError: if a plane cannot be rendered from what is stored, or has nothing to draw anew; says why. Or
                 if the device is not here, or something else makes no sense.
         """
+        how = Loading(batch_size, device, shuffle, seed, drop_last, pad, dn, rank, ranks, threads, check)
         index = self.rows if rows is None else np.sort(self.checked(row_numbers(rows)))
         asked = _names(self.planes if planes is None else planes)
         stored, finish = tuple(p for p in asked if p in self.planes), None
@@ -84,10 +86,7 @@ class Pairs(Loadable):
                 f"draws={draws!r}: the planes asked for are stored as they were drawn ({', '.join(asked)}), so draws "
                 "are `recorded`; for fresh ones ask for others, or leave these out of `store:` and build again"
             )
-        return Loader(
-            self, index, stored, batch_size, device, shuffle, seed, drop_last, pad, dn, rank, ranks, threads, check,
-            finish,
-        )  # fmt: skip
+        return Loader(self, index, stored, how, finish)
 
     def dataset(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.core.errors import DegradeError, RecipeError, StoreError, find
+from degrade.core.progress import Progress, quiet
 from degrade.pairs.recorded import recipe_of, unchanged
 from degrade.pairs.rendered import Draws, Rendered, Renderings
 from degrade.pairs.replay import Replay, replay
@@ -178,11 +179,11 @@ class PatchStore(Store, Pairs):
         """What the store is, as plain values."""
         return {**super().info(), "renders": list(self.renders)}
 
-    def verify(self, progress: Callable[[int, int], object] | None = None) -> list[str]:
+    def verify(self, progress: Progress = quiet) -> list[str]:
         """What is wrong with the files, one sentence each; an empty list when every bit is as it was written.
 
         Args:
-            progress: hears of bytes checked and bytes in all.
+            progress: hears of the bytes that are checked.
         """
         return verify(self.path, progress, self.place.timeout)
 

@@ -17,14 +17,15 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from tifffile import COMPRESSION, DATATYPE, PHOTOMETRIC, PLANARCONFIG, TIFF
 
 from degrade.core.disk import whole
 from degrade.core.errors import RecipeError
 from degrade.maths.cfa import BAYER, bayer_array
 
-_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
+TAGS: Any = TIFF.TAGS  #: a tag's code by its name
 _D65 = 21
-_JPEG, _TILE = 7, 512
+_TILE = 512
 
 
 def write_dng(
@@ -77,36 +78,38 @@ def write_dng(
         raise RecipeError(f"a DNG takes a uint16 mosaic of 22 x 22 or more, got {mosaic.shape} of {mosaic.dtype}")
     tags: list[tuple[int, int, int, Any, bool]] = []
 
-    def tag(code: int, kind: int, *values: Any) -> None:
-        count = len(values) // 2 if kind in (_RATIONAL, _SRATIONAL) else len(values)
-        tags.append((code, kind, count, values[0] if len(values) == 1 else values, True))
+    def tag(name: str, kind: int, *values: Any) -> None:
+        count = len(values) // 2 if kind in (DATATYPE.RATIONAL, DATATYPE.SRATIONAL) else len(values)
+        tags.append((TAGS[name], kind, count, values[0] if len(values) == 1 else values, True))
 
-    for code, text in ((271, make), (272, model), (50708, model)):
+    for name, text in (("Make", make), ("Model", model), ("UniqueCameraModel", model)):
         if not text.isascii():
             raise RecipeError(f"make and model must be ASCII in a DNG, got {text!r}")
-        tags.append((code, _ASCII, 0, text, True))
-    tag(33421, _SHORT, 2, 2)
-    tag(33422, _BYTE, *_pattern(phase, BAYER.colours))
-    tag(50706, _BYTE, 1, 4, 0, 0)
-    tag(50707, _BYTE, 1, 1, 0, 0)
-    tag(50710, _BYTE, 0, 1, 2)
-    tag(50711, _SHORT, 1)
+        tags.append((TAGS[name], DATATYPE.ASCII, 0, text, True))
+    tag("CFARepeatPatternDim", DATATYPE.SHORT, 2, 2)
+    tag("CFAPattern", DATATYPE.BYTE, *_pattern(phase, BAYER.colours))
+    tag("DNGVersion", DATATYPE.BYTE, 1, 4, 0, 0)
+    tag("DNGBackwardVersion", DATATYPE.BYTE, 1, 1, 0, 0)
+    tag("CFAPlaneColor", DATATYPE.BYTE, 0, 1, 2)
+    tag("CFALayout", DATATYPE.SHORT, 1)
     blacks = list(black) if isinstance(black, Sequence) else [black] * 4
     if len(blacks) != 4 or any(b != int(b) or not 0 <= b < 65536 for b in blacks):
         raise RecipeError(f"black must be a whole number or four of them for R G1 G2 B, 0 to 65535, got {black}")
     if white != int(white) or not max(blacks) < white < 65536:
         raise RecipeError(f"white must be a whole number above black and at most 65535, got {white} (black {black})")
-    tag(50713, _SHORT, 2, 2)
-    tag(50714, _SHORT, *_pattern(phase, [int(b) for b in blacks]))
-    tag(50717, _LONG, int(white))
+    tag("BlackLevelRepeatDim", DATATYPE.SHORT, 2, 2)
+    tag("BlackLevel", DATATYPE.SHORT, *_pattern(phase, [int(b) for b in blacks]))
+    tag("WhiteLevel", DATATYPE.LONG, int(white))
     if len(white_balance) != 3 or min(white_balance) <= 0:
         raise RecipeError(f"white_balance must be three gains above 0, got {list(white_balance)}")
-    tag(50728, _RATIONAL, *_fractions(1 / Fraction(gain).limit_denominator(10**6) for gain in white_balance))
+    neutral = (1 / Fraction(gain).limit_denominator(10**6) for gain in white_balance)
+    tag("AsShotNeutral", DATATYPE.RATIONAL, *_fractions(neutral))
     if matrix is not None:
         if [len(row) for row in matrix] != [3, 3, 3]:
             raise RecipeError(f"matrix must be 3 x 3, XYZ to camera RGB, got {matrix}")
-        tag(50721, _SRATIONAL, *_fractions(Fraction(v).limit_denominator(10**6) for row in matrix for v in row))
-        tag(50778, _SHORT, _D65)
+        entries = (Fraction(v).limit_denominator(10**6) for row in matrix for v in row)
+        tag("ColorMatrix1", DATATYPE.SRATIONAL, *_fractions(entries))
+        tag("CalibrationIlluminant1", DATATYPE.SHORT, _D65)
     if noise_profile is not None:
         if [len(pair) for pair in noise_profile] != [2, 2, 2, 2]:
             raise RecipeError(f"noise_profile must be four pairs (S, O) for R G1 G2 B, got {noise_profile}")
@@ -114,18 +117,18 @@ def write_dng(
         pairs = [tuple(pair) for pair in noise_profile]
         if pairs[1] != pairs[2]:
             raise RecipeError(f"a DNG has one noise line a colour, so G1 and G2 must agree, got {pairs[1]}, {pairs[2]}")
-        tag(51041, _DOUBLE, *(float(v) for k in (0, 1, 3) for v in pairs[k]))
+        tag("NoiseProfile", DATATYPE.DOUBLE, *(float(v) for k in (0, 1, 3) for v in pairs[k]))
     if iso is not None:
         if iso != int(iso) or not 1 <= iso < 2**32:
             raise RecipeError(f"iso must be a whole number from 1 up, got {iso}")
-        tag(34855, _SHORT, min(int(iso), 65535))
-        tag(34867, _LONG, int(iso))
+        tag("ISOSpeedRatings", DATATYPE.SHORT, min(int(iso), 65535))
+        tag("ISOSpeed", DATATYPE.LONG, int(iso))
     if exposure is not None:
         if not exposure > 0:
             raise RecipeError(f"exposure must be above 0 seconds, got {exposure}")
-        tag(33434, _RATIONAL, *_fractions([Fraction(exposure).limit_denominator(10**6)]))
+        tag("ExposureTime", DATATYPE.RATIONAL, *_fractions([Fraction(exposure).limit_denominator(10**6)]))
     if active_area is not None:
-        tag(50829, _LONG, *active_area)
+        tag("ActiveArea", DATATYPE.LONG, *active_area)
     _write(Path(path), mosaic, tags, compressed)
 
 
@@ -157,12 +160,12 @@ def _write(path: Path, mosaic: NDArray[np.uint16], tags: list[tuple[int, int, in
     if tiled:
         side = min(_TILE, min(mosaic.shape) // 16 * 16)  # LibRaw misreads a tile that is wider than the picture
         kept = {"data": _tiles(mosaic, side), "shape": mosaic.shape, "dtype": mosaic.dtype}
-        kept |= {"tile": (side, side), "compression": _JPEG}
+        kept |= {"tile": (side, side), "compression": COMPRESSION.JPEG}
     with whole(path) as temporary:
         tifffile.imwrite(
             temporary,
-            photometric=32803,
-            planarconfig=1,
+            photometric=PHOTOMETRIC.CFA,
+            planarconfig=PLANARCONFIG.CONTIG,
             metadata=None,
             software="degrade",
             subfiletype=0,

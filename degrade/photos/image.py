@@ -22,7 +22,7 @@ from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths.colour import srgb_decode
 from degrade.maths.resample import area
-from degrade.photos.tags import BROKEN, COLOR_FILTER_ARRAY, silent, whole
+from degrade.photos.tags import BROKEN, check_whole, silent
 
 Path = str | os.PathLike[str]
 
@@ -147,13 +147,13 @@ def _tiff(path: Path, file: Any) -> NDArray[Any]:
     with silent(), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages[0]
         kind = page.photometric
-        if kind == COLOR_FILTER_ARRAY:
+        if kind == tifffile.PHOTOMETRIC.CFA:
             raise PhotoError(f"{path} holds a camera's mosaic, not a picture: name it .dng")
         if kind not in (0, 1, 2, 3, 6) or page.axes not in ("YX", "YXS", "SYX"):
             raise PhotoError(f"{path} is not a grey, RGB or palette TIFF ({kind!r}, {page.axes}): save it as RGB")
         if page.bitspersample not in (8, 16):
             raise PhotoError(f"{path} has {page.bitspersample} bits a sample: save it with 8 or 16")
-        whole(path, page, os.fstat(file.fileno()).st_size)
+        check_whole(path, page, os.fstat(file.fileno()).st_size)
         pixels: NDArray[Any] = page.asarray()
         if page.axes == "SYX":
             pixels = np.moveaxis(pixels, 0, -1)

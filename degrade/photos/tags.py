@@ -15,31 +15,22 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import tifffile
+from tifffile import DATATYPE, PHOTOMETRIC
 
 from degrade.core.errors import PhotoError
 
-#: Tag code to what it holds: text, or numbers (fractions already divided).
-Tags = dict[int, str | tuple[float, ...]]
+#: What each tag holds, by tifffile's name of it: text, or numbers (fractions already divided).
+Tags = dict[str, str | tuple[float, ...]]
 
-COLOR_FILTER_ARRAY: Final = 32803
-LINEAR_RAW: Final = 34892
-_PHOTOMETRIC: Final = 262
-_EXIF: Final = {
-    "ExposureTime": 33434,
-    "FNumber": 33437,
-    "ISOSpeedRatings": 34855,
-    "PhotographicSensitivity": 34855,
-    "RecommendedExposureIndex": 34866,
-    "ISOSpeed": 34867,
-    "FocalLength": 37386,
-}
+FRACTIONS: Final = ("ExposureTime", "FNumber", "FocalLength")  #: of EXIF
+_EXPOSURE: Final = (*FRACTIONS, "ISOSpeedRatings", "RecommendedExposureIndex", "ISOSpeed")
 _WANTED: Final = {
-    *(_PHOTOMETRIC, 271, 272, 50708, 50706),  # kind, names, DNG version
-    *(33434, 33437, 34855, 34866, 34867, 37386),  # exposure
-    *(50713, 50714, 50715, 50716, 50829),  # black level and its deltas, active area
-    *(50721, 50722, 50778, 50779, 50728),  # colour matrices, their illuminants, AsShotNeutral
-    *(50710, 51041),  # CFA colours, NoiseProfile
+    *("PhotometricInterpretation", "Make", "Model", "UniqueCameraModel", "DNGVersion"),
+    *("BlackLevelRepeatDim", "BlackLevel", "BlackLevelDeltaH", "BlackLevelDeltaV", "ActiveArea"),
+    *("ColorMatrix1", "ColorMatrix2", "CalibrationIlluminant1", "CalibrationIlluminant2", "AsShotNeutral"),
+    *("CFAPlaneColor", "NoiseProfile", *_EXPOSURE),
 }
+_OTHERWISE: Final = {"PhotographicSensitivity": "ISOSpeedRatings"}  # two names of one tag in EXIF
 _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 _NOWHERE: Final = 2**32 - 1  # some makers leave the offset of the strip open
 #: What tifffile raises for a damaged file.
@@ -63,7 +54,7 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
             with silent(), tifffile.TiffFile(file) as tiff:
                 pages = _by_weight(tiff.pages)
                 if pages:
-                    whole(path, pages[0], size)
+                    check_whole(path, pages[0], size)
                 return _merged(pages)
     except OSError as error:
         raise PhotoError(f"{path} cannot be opened ({error.strerror or error}): check that it may be read") from error
@@ -73,28 +64,28 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
         raise PhotoError(f"{path} has broken TIFF tags ({error}): it is cut short or not a RAW photo") from error
 
 
-def numbers(tags: Tags, code: int) -> tuple[float, ...]:
+def numbers(tags: Tags, name: str) -> tuple[float, ...]:
     """Numbers of a tag, none if it is absent.
 
-    >>> numbers({51041: (1e-4, 1e-6)}, 51041), numbers({}, 51041)
+    >>> numbers({"NoiseProfile": (1e-4, 1e-6)}, "NoiseProfile"), numbers({}, "NoiseProfile")
     ((0.0001, 1e-06), ())
     """
-    value = tags.get(code, ())
+    value = tags.get(name, ())
     return () if isinstance(value, str) else value
 
 
-def text(tags: Tags, code: int) -> str | None:
+def text(tags: Tags, name: str) -> str | None:
     """Text of a tag, None if it is absent or blank."""
-    value = tags.get(code)
+    value = tags.get(name)
     return value.strip("\0 ") or None if isinstance(value, str) else None
 
 
 def is_linear_raw(tags: Tags) -> bool:
     """Whether the file says that its picture is already demosaicked, or monochrome."""
-    return numbers(tags, _PHOTOMETRIC) == (LINEAR_RAW,)
+    return numbers(tags, "PhotometricInterpretation") == (PHOTOMETRIC.LINEAR_RAW,)
 
 
-def whole(path: str | os.PathLike[str], page: Any, size: int) -> None:
+def check_whole(path: str | os.PathLike[str], page: Any, size: int) -> None:
     """Check that the bytes of a TIFF page lie inside its file of ``size`` bytes.
 
     Raises:
@@ -128,7 +119,7 @@ def _by_weight(pages: Iterable[Any]) -> list[Any]:
         found += [page, *(_by_weight(page.pages) if page.pages else ())]
 
     def weight(page: Any) -> tuple[bool, int]:
-        return int(page.photometric or 0) in (COLOR_FILTER_ARRAY, LINEAR_RAW), sum(page.databytecounts)
+        return int(page.photometric or 0) in (PHOTOMETRIC.CFA, PHOTOMETRIC.LINEAR_RAW), sum(page.databytecounts)
 
     return sorted(found, key=weight, reverse=True)
 
@@ -137,13 +128,13 @@ def _merged(pages: list[Any]) -> Tags:
     tags: Tags = {}
     for page in pages:
         for tag in page.tags:
-            if tag.code in _WANTED:
-                tags.setdefault(tag.code, _value(tag.value, tag.dtype in (5, 10)))
-            elif tag.code == 34665 and isinstance(tag.value, dict):
-                for name, code in _EXIF.items():
-                    if name in tag.value:
-                        value = tag.value[name]
-                        tags.setdefault(code, _value(value, code in (33434, 33437, 37386)))
+            if tag.name in _WANTED:
+                tags.setdefault(tag.name, _value(tag.value, tag.dtype in (DATATYPE.RATIONAL, DATATYPE.SRATIONAL)))
+            elif tag.name == "ExifTag" and isinstance(tag.value, dict):
+                for given, value in tag.value.items():
+                    name = _OTHERWISE.get(given, given)
+                    if name in _EXPOSURE:
+                        tags.setdefault(name, _value(value, name in FRACTIONS))
     return tags
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from degrade.core.disk import sync_path
 from degrade.core.errors import StoreError, find
+from degrade.core.progress import Done, Progress, quiet
 from degrade.store.disk import contiguous, digest, explained, locked, sync_all
 from degrade.store.layout import Layout, PlaneLayout
 from degrade.store.location import LIST, ROOT, Folder
@@ -32,7 +33,6 @@ from degrade.store.record import Files, listed, plane_file
 from degrade.store.shard import MISSING, crc32c
 from degrade.store.verify import brief, lost_rows
 
-Progress = Callable[[int, int], object]
 Parts = Sequence[bytes | bytearray]
 _SHUFFLED = {"clevel": 5, "shuffle": "bitshuffle", "blocksize": 0}
 CODECS: Mapping[str, Json | None] = {  #: Zarr's word for each; blosc and lz4 shuffle the samples' bits first
@@ -43,14 +43,14 @@ CODECS: Mapping[str, Json | None] = {  #: Zarr's word for each; blosc and lz4 sh
 }
 
 
-def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Progress | None = None) -> Store:
+def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Progress = quiet) -> Store:
     """Copies a finished store into a folder, all of it or nothing.
 
     Args:
         store: its folder or address.
         out: the folder that the copy becomes; nothing is there yet.
         codec: one of `CODECS`.
-        progress: hears of bytes of rows done and in all; each row counts when it is copied and when it is checked.
+        progress: hears of bytes of rows; each row counts when it is copied and when it is checked.
 
     Raises:
         UnknownName: if there is no such codec.
@@ -67,8 +67,7 @@ def copy(store: str | Path, out: str | Path, codec: str = "blosc", progress: Pro
     def tell(n: int) -> None:
         nonlocal seen
         seen += n
-        if progress:
-            progress(seen, total)
+        progress(Done("copying", seen, total, "bytes"))
 
     with _whole(target) as folder:
         _write(source, folder, codec, tell)

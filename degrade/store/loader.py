@@ -8,6 +8,7 @@ training step works: NumPy's and the system's copies need no lock of Python's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from degrade.core.errors import RecipeError
-from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over, named_device
-from degrade.store.order import Order, Shuffle, whole_number
+from degrade.store.batch import Batch, Finish, Maker, ahead, handed_over
+from degrade.store.loading import Loading
+from degrade.store.order import Order, whole_number
 from degrade.store.permute import Windows
 from degrade.store.source import Loadable
 
@@ -42,39 +44,29 @@ class Loader:
         store: Loadable,
         rows: NDArray[np.int64],
         planes: tuple[str, ...],
-        batch_size: int,
-        device: str | torch.device = "cpu",
-        shuffle: Shuffle = True,
-        seed: int = 0,
-        drop_last: bool = False,
-        pad: bool = False,
-        dn: bool = False,
-        rank: int | None = None,
-        ranks: int | None = None,
-        threads: int = 2,
-        check: bool = False,
+        how: Loading,
         finish: Finish | None = None,
     ) -> None:
+        """
+        Args:
+            store: what is read.
+            rows: numbers of its rows, ascending.
+            planes: names of planes that are stored.
+            how: the settings.
+            finish: makes of each batch what is delivered.
+
+        Raises:
+            RecipeError: if there is no plane.
+        """
         if not planes:
             raise RecipeError("a loader needs at least one plane")
-        if (rank is None) != (ranks is None):
-            raise RecipeError(f"rank and ranks are given together, or neither, got rank={rank}, ranks={ranks}")
-        self.store, self.rows, self.planes, self.device = store, rows, planes, named_device(device)
-        self.batch_size, self.seed = whole_number("batch_size", batch_size), whole_number("seed", seed)
-        self.threads = whole_number("threads", threads)
-        if self.threads < 0:
-            raise RecipeError(f"threads are 0 (batches are made when asked for) or more, got {threads}")
-        self.shuffle: Shuffle = shuffle
-        self.drop_last, self.pad, self.dn, self.check, self.finish = drop_last, pad, dn, check, finish
-        self._rank = None if rank is None else (whole_number("rank", rank), whole_number("ranks", ranks))
+        self.store, self.rows, self.planes, self.how, self.finish = store, rows, planes, how, finish
         self.set_epoch(0)
-        _ = self.order  # refuses what makes no order
 
     @property
     def order(self) -> Order:
-        """Positions of this rank. Ranks not given are those of torch.distributed as it is when asked."""
-        rank, ranks = _distributed() if self._rank is None else self._rank
-        return Order(self.rows, self.batch_size, self.shuffle, self.seed, self.drop_last, self.pad, rank, ranks)
+        """Positions of this rank, as torch.distributed is now where no rank was given."""
+        return self.how.order(self.rows)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -97,7 +89,7 @@ class Loader:
         epoch, delivered = self.epoch, self.delivered
         if 0 < len(self) <= delivered:
             epoch, delivered = epoch + 1, 0
-        return {"seed": self.seed, "epoch": epoch, "delivered": delivered, **self._fixed()}
+        return {"seed": self.how.seed, "epoch": epoch, "delivered": delivered, **self.how.fixed(self.rows)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where a loader of the same rows, step and shuffling stood; its seed is taken over.
@@ -105,25 +97,18 @@ class Loader:
         Raises:
             RecipeError: if the loaders differ, so that there is no such batch.
         """
-        different = [f"{k} {state.get(k)} there, {v} here" for k, v in self._fixed().items() if state.get(k) != v]
+        here = self.how.fixed(self.rows)
+        different = [f"{k} {state.get(k)} there, {v} here" for k, v in here.items() if state.get(k) != v]
         if different:
             raise RecipeError(f"this state is of another loader: {'; '.join(different)}")
         self.set_epoch(state["epoch"])
-        self.seed, self.delivered = state["seed"], state["delivered"]
-
-    def _fixed(self) -> dict[str, Any]:
-        return {
-            "rows": len(self.rows),
-            "step": self.order.step,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            "pad": self.pad,
-        }
+        self.how, self.delivered = replace(self.how, seed=state["seed"]), state["delivered"]
 
     def _batches(self, own: object, epoch: int, first: int) -> Iterator[Batch]:
-        make = Maker(self.store, self.planes, self.device, self.dn, self.check, self.finish, self.seed)
+        how, device = self.how, torch.device(self.how.device)
+        make = Maker(self.store, self.planes, device, how.dn, how.check, self.finish, how.seed)
         # map holds no batch: one that is let go is memory for the next
-        yield from map(partial(self._deliver, own), ahead(make, self._jobs(epoch, first), self.threads))
+        yield from map(partial(self._deliver, own), ahead(make, self._jobs(epoch, first), how.threads))
         if own is self._pass:
             self.set_epoch(epoch + 1)
 
@@ -148,11 +133,3 @@ class Loader:
         for a, b in runs:
             for plane in self.planes:
                 self.store.ahead(plane, self.rows[a:b])
-
-
-def _distributed() -> tuple[int, int]:
-    """Rank and number of ranks of torch.distributed; 0 of 1 where it is not begun."""
-    from torch import distributed
-
-    begun = distributed.is_available() and distributed.is_initialized()
-    return (distributed.get_rank(), distributed.get_world_size()) if begun else (0, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.core.errors import StoreError
+from degrade.core.progress import Done, Progress, quiet
 from degrade.store.layout import OWN
 from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
 from degrade.store.metadata import lists, seal_holds
@@ -26,17 +27,16 @@ from degrade.store.read import Store
 from degrade.store.record import Files, listed, plane_file
 from degrade.store.shard import crc32c, plain_rows
 
-Progress = Callable[[int, int], object]
 _AT_A_TIME = 4  # files
 _AGAIN = "fetch the store again, or delete it and build anew"
 
 
-def verify(store: str | Path, progress: Progress | None = None, timeout: float = TIMEOUT) -> list[str]:
+def verify(store: str | Path, progress: Progress = quiet, timeout: float = TIMEOUT) -> list[str]:
     """What is wrong with a finished store, one sentence each.
 
     Args:
         store: its folder or address.
-        progress: hears of bytes checked and bytes in all.
+        progress: hears of the bytes that are checked.
         timeout: longest wait for an answer from an address [s].
 
     Raises:
@@ -99,7 +99,7 @@ def _unfinished(root: bytes) -> bool:
         return False
 
 
-def _files(there: Place, files: Files, progress: Progress | None) -> list[str]:
+def _files(there: Place, files: Files, progress: Progress) -> list[str]:
     bad: dict[str, str] = {}
     for name, found in _digests(there, files, progress):
         size, check = files[name]
@@ -115,7 +115,7 @@ def _files(there: Place, files: Files, progress: Progress | None) -> list[str]:
     ]
 
 
-def _digests(there: Place, files: Files, progress: Progress | None) -> Iterator[tuple[str, tuple[int, str] | None]]:
+def _digests(there: Place, files: Files, progress: Progress) -> Iterator[tuple[str, tuple[int, str] | None]]:
     """Size and BLAKE2b of each file, several at a time: a disk, and even more an address, is faster than one hash."""
     total, seen, lock = sum(size for size, _ in files.values()), 0, Lock()
 
@@ -123,8 +123,7 @@ def _digests(there: Place, files: Files, progress: Progress | None) -> Iterator[
         nonlocal seen
         with lock:
             seen += n
-            if progress:
-                progress(min(seen, total), total)
+            progress(Done("checking", min(seen, total), total, "bytes"))
 
     pool = ThreadPoolExecutor(max(_AT_A_TIME, os.cpu_count() or 1))
     try:
@@ -174,7 +173,7 @@ def _differ(block: NDArray[Any], rows: NDArray[np.int64], crc: NDArray[np.uint32
     return [int(i) for i, row in zip(rows, block, strict=True) if crc32c(row) != crc[i]]
 
 
-def _rows(there: Place, progress: Progress | None) -> list[str]:
+def _rows(there: Place, progress: Progress) -> list[str]:
     """Rows of a copy without a list of files, against their CRC-32C."""
     store = Store(there.where, timeout=there.timeout)
     layout, seen = store.layout, 0
@@ -185,6 +184,5 @@ def _rows(there: Place, progress: Progress | None) -> list[str]:
             if lost := lost_rows(store, plane.name, rows):
                 problems.append(f"plane {plane.name!r}, shard {k}: rows lost: {brief(lost)}")
             seen += len(rows) * plane.row_bytes
-            if progress:
-                progress(seen, layout.rows * layout.row_bytes)
+            progress(Done("checking", seen, layout.rows * layout.row_bytes, "bytes"))
     return problems
