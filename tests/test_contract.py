@@ -1,19 +1,22 @@
-"""Every registered operator keeps every promise of the contract."""
+"""Every registered operator keeps every promise of the contract, and one that breaks it is found out."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, cast
 
 import pytest
+import torch
+from pydantic import Field
 
-from degrade import Space
-from degrade.core.operator import Operator
+from degrade import Frame, Key, Param, PhotoError, Space, Uniform
+from degrade.core.operator import Operator, column
 from degrade.core.registry import register
-from tests import contract
+from degrade.operators.noise import SensorNoise
+from tests import contract, strategies
 
 GOLDEN = Path(__file__).with_name("golden") / "operators.json"
 CASES = [(given, space) for given in contract.examples() for space in contract.spaces(contract.example(given))]
@@ -63,3 +66,77 @@ def test_a_third_party_runs_it_for_its_own() -> None:
         contract.check({"op": Bleach.op, "amount": {"uniform": [0.1, 0.5]}}, [Space.LINEAR])
     finally:
         Operator.named.pop(Bleach.op)
+
+
+# -- what an operator states of noise ---------------------------------------------------------------------------------
+
+
+class Halo(Operator):
+    """A neighbour's light: ``y = x + a x'`` with the pixel x' on the left; nothing is said of noise."""
+
+    accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR})
+
+    amount: Param[float] = Field(default=Uniform(0.2, 0.4), description="a")
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return 1, 1
+
+    def apply(self, frame: Frame) -> Frame:
+        return frame.with_data(frame.data + column(self.amount, frame.data) * frame.data.roll(1, -1))
+
+
+class Boast(Halo):
+    """The same, with a claim of its own: what noise there is, and whether neighbours share it."""
+
+    claim: Literal["old", "true", "white"] = Field(default="old", description="what it states")
+
+    def apply(self, frame: Frame) -> Frame:
+        a = column(self.amount, frame.data).reshape(-1, 1)
+        squares = torch.stack(((1 + a * a) / (1 + a), 1 + a * a), dim=1)  # a flat picture is 1 + a times brighter
+        noise = frame.noise if self.claim == "old" else frame.filtered(squares)
+        return super().apply(frame).changed(noise=noise, correlated=self.claim == "true")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> Iterator[None]:
+    for kind, name in ((Halo, "test_contract_halo"), (Boast, "test_contract_boast")):
+        register(name)(kind)
+    yield
+    for kind in (Halo, Boast):
+        del Operator.named[kind.op]
+
+
+def test_an_operator_that_says_nothing_of_noise_is_right_and_noise_behind_it_is_unknown() -> None:
+    contract.check({"op": Halo.op}, [Space.LINEAR])
+    frame = strategies.frame(Space.LINEAR)
+    blurred = Halo(amount=0.3).apply(frame)
+    assert frame.noise is not None
+    assert blurred.noise is None
+    with pytest.raises(PhotoError, match=r"the noise already in the picture is unknown, so it cannot be subtracted"):
+        SensorNoise(iso=100, source="subtract", seed=1).apply(blurred)
+
+
+def test_one_that_claims_the_old_noise_fails_and_both_variances_are_named() -> None:
+    with pytest.raises(AssertionError, match=r"a variance of 0\.\d+, the frame states 0\.\d+; say"):
+        contract.check({"op": Boast.op}, [Space.LINEAR])
+
+
+def test_one_that_claims_what_is_there_passes() -> None:
+    contract.check({"op": Boast.op, "claim": "true"}, [Space.LINEAR])
+
+
+def test_one_whose_noise_is_correlated_says_so() -> None:
+    with pytest.raises(AssertionError, match=r"neighbours has a covariance of \d+% of the variance.*correlated=True"):
+        contract.check({"op": Boast.op, "claim": "white"}, [Space.LINEAR])
+
+
+def test_a_second_filter_does_not_guess() -> None:
+    """What two blurs leave is no product of what each does to white noise."""
+    frame, blur = strategies.frame(Space.LINEAR), Operator.model_validate(strategies.BLUR)
+    once = cast(Operator, blur.draw(Key(1).at("a"))).apply(frame)
+    assert once.noise is not None
+    assert once.correlated
+    assert cast(Operator, blur.draw(Key(1).at("b"))).apply(once).noise is None
+    assert Operator.model_validate({"op": "downsample", "factor": 2}).apply(once).noise is None
+    assert Operator.model_validate({"op": "downsample", "factor": 2}).apply(frame).noise is not None

@@ -94,7 +94,7 @@ def test_noise_over_an_even_depth_is_exact() -> None:
     """Variance a x + b becomes t^2 (a x + b), said of the fogged signal."""
     a, b, t = 0.01, 1e-4, math.exp(-0.5)
     frame = scene(noise=torch.tensor([a, b])[:, None].expand(1, 2, 3))
-    frame = frame.with_data(frame.data, aux={"depth": torch.full((1, 1, 16, 16), 50.0)})
+    frame = frame.changed(aux={"depth": torch.full((1, 1, 16, 16), 50.0)})
     done = Fog(beta=0.01, airlight=0.8).apply(frame)
     assert done.noise is not None
     said = done.noise[0, 0][:, None, None] * done.data[0] + done.noise[0, 1][:, None, None]

@@ -45,13 +45,16 @@ def test_photos_that_tell_their_noise_beside_such_that_do_not(tmp_path: Path) ->
     photos.write_photo(tmp_path / "photos" / "a.dng", 0, noise_profile=[[2e-5, 1e-7]] * 4)
     photos.write_photo(tmp_path / "photos" / "b.dng", 1)
     curve = ("iso: {choice: [100, 400, 1600]}", "k1: 2, k0: 30, iso: 1600")
-    small, full = both(tmp_path / "photos", tmp_path, (", camera: demo-a", ""), curve)
+    light = ("planes:\n", "planes:\n  light: [expose, patches, cfa]\n")
+    small, full = both(tmp_path / "photos", tmp_path, (", camera: demo-a", ""), curve, light)
     known = np.isfinite(small.columns["subject.shot[0]"])
     assert known[:6].all()
     assert not known[6:].any()
-    agrees(small, full)
-    assert small.rendered(["noise"]).read([0, 7])["noise"].noise is None
-    assert small.rendered(["noise"]).read([0])["noise"].noise is not None
+    agrees(small, full, SEEN)
+    light = small.rendered(["light"])
+    assert light.read([0, 7])["light"].noise is None
+    assert light.read([0])["light"].noise is not None
+    assert small.rendered(["noise"]).read([0])["noise"].noise is None  # more was added
 
 
 def test_the_nearest_plane_that_kept_its_margin_is_the_root(tmp_path: Path) -> None:

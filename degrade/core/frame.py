@@ -213,7 +213,9 @@ class Frame:
     #: (b, 2) integer (y, x) of the patch on the simulated sensor's grid: the address of PRNU, hot pixels, rows
     field: Tensor = dataclasses.field(default_factory=lambda: torch.full((1, 2), float("nan")))
     #: (b, 2) patch centre (y, x) relative to ``sensor.centre`` [half diagonals]
-    noise: Tensor | None = None  #: (b, 2, c) shot and read line of the variance already in the data, normalised
+    noise: Tensor | None = None
+    #: (b, 2, c) shot and read line of the variance of all noise in the data, normalised; None where it is unknown
+    correlated: bool = False  #: whether that noise is correlated between pixels; no line tells what filters leave of it
     aux: Mapping[str, Tensor] = dataclasses.field(default_factory=dict[str, Tensor])
     #: maps of the same place, (b, k, h, w): ``clipped``, ``depth``, ``normal``
     reference: Frame | None = None  #: the plane whose signal sets the noise, where an operator asks for one
@@ -235,9 +237,41 @@ class Frame:
         """(b, 3, 1, 1) what a grey of luminance 1 looks like in this camera's RGB: 1 / white balance, green 1."""
         return (1.0 / self.sensor.white_balance)[:, :, None, None]
 
-    def with_data(self, data: Tensor, **changes: Any) -> Frame:
-        """The same place and camera, other pixels, and other fields by name."""
-        return self.changed(data=data, **changes)
+    def with_data(self, data: Tensor, *, noise: Tensor | None = None, **changes: Any) -> Frame:
+        """The same place and camera, other pixels, and other fields by name.
+
+        Nothing is known of the noise in these pixels unless the caller states it.
+
+        Args:
+            data: (b, c, h, w) float32.
+            noise: (b, 2, c) shot and read line of the noise in ``data``: its variance at a pixel of signal y is
+                ``shot y + read``. A gain g makes (g shot, g^2 read) of what there was, a linear filter whose weights
+                have the sum 1 multiplies both by the sum of their squares (`filtered`) and leaves it correlated.
+            changes: other fields of the frame.
+
+        Raises:
+            TypeError: if a frame has no such field.
+
+        >>> grey = Frame(torch.full((1, 3, 2, 2), 0.5), Space.LINEAR, Sensor.make(), noise=torch.full((1, 2, 3), 1e-4))
+        >>> grey.with_data(grey.data.flip(-1)).noise is None
+        True
+        >>> grey.with_data(grey.data + 0.0, noise=grey.noise).noise.shape
+        torch.Size([1, 2, 3])
+        """
+        return self.changed(data=data, noise=noise, **changes)
+
+    def filtered(self, squares: Tensor | float) -> Tensor | None:
+        """The line of the noise that a linear filter leaves, (b, 2, c); unknown where it was correlated before.
+
+        Args:
+            squares: sum of the filter's squared weights, a number or whatever broadcasts to (b, 2, c); of weights that
+                have another sum than 1, that of the shot line is divided by it.
+
+        >>> grey = Frame(torch.zeros(1, 3, 2, 2), Space.LINEAR, Sensor.make(), noise=torch.full((1, 2, 3), 1e-4))
+        >>> grey.filtered(0.25)[0, 0].tolist() == [2.5e-5] * 3
+        True
+        """
+        return None if self.noise is None or self.correlated else self.noise * squares
 
     def changed(self, **changes: Any) -> Frame:
         """The frame with other fields by name."""

@@ -53,7 +53,10 @@ def _wide(frame: Frame) -> bool:
 
 
 def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
-    """Groups that agree in all but their rows, joined in row order; those of wide rows only if asked for."""
+    """Groups that agree in all but their rows, joined in row order; those of wide rows only if asked for.
+
+    Noise of the rows together is known where it is known of all.
+    """
     if len({g.frame.data.shape[1:] for g in groups}) == len(groups):
         return list(groups)
     alike: dict[Any, list[Group]] = {}
@@ -64,7 +67,6 @@ def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
             f.data.shape[1:],
             f.space,
             f.grid,
-            f.noise is None,
             tuple(sorted((k, v.shape[1:]) for k, v in f.aux.items())),
         )
         alike.setdefault(key, []).append(g)
@@ -95,7 +97,8 @@ def _join(groups: list[Group]) -> Group:
         sensor=Sensor.joined([f.sensor for f in frames]).rows(index),
         origin=cat(lambda f: f.origin),
         field=cat(lambda f: f.field),
-        noise=None if first.noise is None else cat(lambda f: cast(Tensor, f.noise)),
+        noise=None if any(f.noise is None for f in frames) else cat(lambda f: cast(Tensor, f.noise)),
+        correlated=any(f.correlated for f in frames),
         aux={k: cat(lambda f, k=k: f.aux[k]) for k in first.aux},
         reference=first.reference and _join([Group(g.rows, cast(Frame, g.frame.reference)) for g in groups]).frame,
         notes={n: cat(lambda f, n=n: f.notes[n] if n in f.notes else nothing.expand(len(f))) for n in names},

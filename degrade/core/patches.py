@@ -126,6 +126,7 @@ class Patches(Operator):
             oversample=self.oversample,
             field=self.field(photo),
             noise=None if photo.noise is None else rows(photo.noise),
+            correlated=photo.correlated,
             aux={k: patches(v) for k, v in photo.aux.items()},
         )
 

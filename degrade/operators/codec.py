@@ -77,7 +77,7 @@ class Jpeg(Codec):
             top, left = (-margin % block for margin in _margin(frame))
             x = functional.pad(frame.data, (left, 0, top, 0), mode="replicate") if top or left else frame.data
             data = jpeg.quantised(x, luma, chroma, str(self.sampling))
-            done.append(frame.with_data(data[..., top:, left:].contiguous() if top or left else data, noise=None))
+            done.append(frame.with_data(data[..., top:, left:].contiguous() if top or left else data))
         return done
 
 
@@ -108,7 +108,7 @@ class WholeCodec(Codec):
         done = np.stack([self.coded(np.ascontiguousarray(image), row) for row, image in enumerate(images)])
         data = frame.data.clone()  # what lies further out is not valid after this
         data[..., y : h - y, x : w - x] = torch.from_numpy(done).to(data).permute(0, 3, 1, 2) / 255
-        return frame.with_data(data, noise=None)
+        return frame.with_data(data)
 
 
 @register("webp")

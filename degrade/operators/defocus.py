@@ -81,10 +81,8 @@ class DepthDefocus(Operator):
         spread = optics.confusion(depth, focus, self._blur(frame.sensor, focus, depth) * frame.oversample)
         limited = maps.patch_mean(frame, (spread.abs() > radius).float())[:, 0]
         data, gain = optics.defocused(frame.data, spread.clamp(-radius, radius), radius, self.layers)
-        noise = frame.noise
-        if noise is not None:
-            noise = noise * maps.patch_mean(frame, gain)[:, None]
-        return frame.with_data(data, noise=noise, notes={**frame.notes, "limited": limited})
+        noise = frame.filtered(maps.patch_mean(frame, gain)[:, None])
+        return frame.with_data(data, noise=noise, correlated=True, notes={**frame.notes, "limited": limited})
 
     def _blur(self, sensor: Sensor, focus: Tensor, like: Tensor) -> Any:
         if self.blur is not None:

@@ -72,7 +72,7 @@ class Develop(Operator):
             rgb, grid = demosaic.demosaic(rgb, str(self.demosaic)), grid.scaled(0.5)
             aux = {k: v.repeat_interleave(2, 2).repeat_interleave(2, 3) for k, v in aux.items()}
         shown = toned(colour.apply_matrix(frame.sensor.matrix, rgb).clamp(0, 1), str(self.curve))
-        return replace(frame, data=shown, space=Space.DISPLAY, grid=grid, aux=aux, noise=None)
+        return frame.with_data(shown, space=Space.DISPLAY, grid=grid, aux=aux)
 
 
 #: XYZ to camera RGB of the four cameras of Brooks et al. 2019.
@@ -155,7 +155,7 @@ class Unprocess(Operator):
         lower = (1 / sensor.white_balance)[:, :, None, None]
         bright = ((seen.mean(1, keepdim=True) - 0.9) / 0.1).clamp(0, 1) ** 2
         safe = torch.maximum(bright + (1 - bright) * lower, lower)
-        return replace(frame, data=seen * safe, space=Space.LINEAR, sensor=sensor, noise=None)
+        return frame.with_data(seen * safe, space=Space.LINEAR, sensor=sensor)
 
 
 @register("unprocess_noise")

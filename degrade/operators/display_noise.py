@@ -6,7 +6,7 @@ colour noise and 1 for grey. Nothing is clipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final
 
@@ -61,12 +61,10 @@ class DisplayNoise(Operator):
         raise NotImplementedError
 
 
-def more(frame: Frame, line: int, variance: Callable[[], Tensor]) -> Tensor | None:
-    """The frame's noise, if it is known, with some (b,) variance more, of shot (0) or of read noise (1)."""
-    if frame.noise is None:
-        return None
-    noise = frame.noise.clone()
-    noise[:, line] += variance().reshape(-1, 1)
+def more(noise: Tensor, line: int, variance: Tensor) -> Tensor:
+    """A frame's noise with some (b,) variance more, of shot (0) or of read noise (1)."""
+    noise = noise.clone()
+    noise[:, line] += variance.reshape(-1, 1)
     return noise
 
 
@@ -95,7 +93,7 @@ class GaussianNoise(NormalNoise):
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         sigma, grey = numbers
         data = display.gaussian(frame.data, sigma, grey, seed, frame.grid.start)
-        return frame.with_data(data, noise=more(frame, 1, sigma.square))
+        return frame.with_data(data, noise=None if frame.noise is None else more(frame.noise, 1, sigma.square()))
 
 
 @register("speckle_noise")
@@ -111,7 +109,7 @@ class SpeckleNoise(NormalNoise):
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         sigma, grey = numbers
         gain = display.gaussian(torch.ones_like(frame.data), sigma, grey, seed, frame.grid.start)
-        return frame.with_data(frame.data * gain, noise=None)  # its variance is no line of the signal
+        return frame.with_data(frame.data * gain)  # its variance is no line of the signal
 
 
 @register("poisson_noise")
@@ -140,7 +138,9 @@ class PoissonNoise(DisplayNoise):
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         scale, levels, grey = numbers
         data = display.poisson(frame.data, scale, levels, grey, seed, frame.grid.start)
-        return frame.with_data(data, noise=more(frame, 0, lambda: scale.square() / levels))
+        if frame.noise is None or bool(grey.any()):  # grey noise follows the luma: no line of a channel's own signal
+            return frame.with_data(data)
+        return frame.with_data(data, noise=more(frame.noise, 0, scale.square() / levels))
 
 
 @register("correlated_noise")
@@ -167,4 +167,4 @@ class CorrelatedNoise(DisplayNoise):
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         colours, sigma = numbers
         unit = display.correlated(seed, colours, frame.grid.start, frame.size)
-        return frame.with_data(frame.data + column(sigma, frame.data) * unit, noise=None)
+        return frame.with_data(frame.data + column(sigma, frame.data) * unit)

@@ -163,8 +163,8 @@ class SensorNoise(CurveNoise):
         if noise is None:
             if self.source == "subtract":
                 raise PhotoError(
-                    "the noise already in the photo is unknown, so it cannot be subtracted: "
-                    "use source: keep, or a photo with NoiseProfile and ISO"
+                    "the noise already in the picture is unknown, so it cannot be subtracted: use source: keep, or a "
+                    f"photo with NoiseProfile and ISO; put {self.op} before operators that add noise of their own"
                 )
             return signal, shot, read
         there = noise[:, 0, :, None, None], noise[:, 1, :, None, None]
@@ -185,9 +185,8 @@ class SensorNoise(CurveNoise):
         return (shot * signal.clamp(0, 1) + read).clamp(min=0)
 
     def apply(self, frame: Frame) -> Frame:
-        return frame.with_data(
-            noisy(frame.data, *self.added(frame), self.seeds(frame), frame.grid.start), reference=None
-        )
+        data = noisy(frame.data, *self.added(frame), self.seeds(frame), frame.grid.start)
+        return frame.with_data(data, reference=None)
 
 
 @register("photon_noise")

@@ -201,12 +201,10 @@ class PsfBlur(Operator):
             blurred = filter.convolve_mirrored([f.data for f in frames], kernel, each)
         else:
             blurred = [_within_margin(f.data, kernel, i) for f, i in zip(frames, each, strict=True)]
-        done = list[Frame]()
+        squares, done = kernel.square().sum((-2, -1)), list[Frame]()
         for frame, data, which, part in zip(frames, blurred, each, worst, strict=True):
-            noise = frame.noise
-            if noise is not None:
-                noise = noise * kernel.square().sum((-2, -1))[which][:, None, :]
-            done.append(frame.with_data(data, noise=noise, notes={**frame.notes, "lost": part}))
+            noise = frame.filtered(squares[which][:, None])
+            done.append(frame.with_data(data, noise=noise, correlated=True, notes={**frame.notes, "lost": part}))
         return done
 
 
@@ -278,11 +276,9 @@ class LateralChromatic(Operator):
         kernel = (line[..., 0, :, None] * line[..., 1, None, :]).float().to(frame.data.device)
         data = frame.data.clone()
         data[:, ::2] = fourier.convolve(frame.data[:, ::2], kernel)
-        noise = frame.noise
-        if noise is not None:
-            noise = noise.clone()
-            noise[..., ::2] *= kernel.square().sum((-2, -1))[:, None]
-        return frame.with_data(data, noise=noise)
+        squares = kernel.square().sum((-2, -1))
+        squares = torch.stack((squares[:, 0], torch.ones_like(squares[:, 0]), squares[:, 1]), dim=-1)
+        return frame.with_data(data, noise=frame.filtered(squares[:, None]), correlated=True)
 
 
 @register("illumination")

@@ -173,7 +173,7 @@ class PixelResponse(Readout):
         like = frame.data
         response = 1 + column(self.prnu, like) * _map(normal_field, self.camera_seed, frame, 3)
         offset = column(self.dsnu, like) * _map(normal_field, self.camera_seed, frame, 4)
-        return frame.with_data(like * response + offset / column(frame.sensor.range, like))
+        return frame.with_data(like * response + offset / column(frame.sensor.range, like), noise=frame.noise)
 
 
 @register("bad_pixels")
@@ -223,4 +223,4 @@ class FullWell(Readout):
         if not bool(torch.isfinite(torch.as_tensor(well)).all()):
             raise PhotoError("the camera's full well is not known: give `electrons` in full_well, or in its file")
         level = column(well, like) * column(electron(frame.sensor, self.gain, like.shape[1]), like)
-        return frame.with_data(torch.minimum(like, level))
+        return frame.with_data(torch.minimum(like, level), noise=frame.noise)

@@ -143,6 +143,7 @@ class Relight(Operator):
     """
 
     accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR})
+    version: ClassVar[int] = 2
 
     lights: tuple[AnyLight, ...] = Field(description="the new lights", min_length=1)
     taken: tuple[AnyLight, ...] = Field(
@@ -180,7 +181,9 @@ class Relight(Operator):
             base = frame.data
             if noise is not None:
                 gain = torch.stack([maps.patch_mean(frame, v) for v in (diffuse, diffuse * diffuse)], dim=1)
-                noise = noise * gain
+                shot, noise = noise[:, 0], noise * gain
+                if gloss is not None:  # brightens a pixel and brings no noise
+                    noise[:, 1] -= shot * maps.patch_mean(frame, diffuse * gloss * frame.neutral)
         data = base * diffuse
         return frame.with_data(data if gloss is None else data + gloss * frame.neutral, noise=noise)
 

@@ -57,7 +57,7 @@ class Recolour(Whole):
         side = (x.roll(1, 1) - x.roll(-1, 1)) / 3**0.5
         turned = (x - x.mean(1, keepdim=True)) * torch.cos(angle) + side * torch.sin(angle)
         turned = (turned + luminance(x) - luminance(turned)).clamp(0, 1)
-        return frame.with_data(torch.where(torch.stack(masks)[:, None], turned, x), noise=None)
+        return frame.with_data(torch.where(torch.stack(masks)[:, None], turned, x))
 
 
 def _least(worth: Tensor, share: float) -> Tensor:
@@ -98,7 +98,7 @@ class DayToNight(Operator):
         rods = column(self.rods, light)
         night = torch.tensor(NIGHT, dtype=light.dtype, device=light.device)[:, None, None]
         dark = torch.exp2(column(self.stops, light)) * ((1 - rods) * light + rods * seen * night)
-        return frame.with_data(srgb_encode(dark.clamp(0, 1)), noise=None)
+        return frame.with_data(srgb_encode(dark.clamp(0, 1)))
 
 
 @register("threads")
@@ -124,9 +124,7 @@ class Threads(Whole):
 
     def apply(self, frame: Frame) -> Frame:
         seeds = np.broadcast_to(np.asarray(self.seed), len(frame)).tolist()
-        return frame.with_data(
-            torch.cat([self._sewn(x[None], s) for x, s in zip(frame.data, seeds, strict=True)]), noise=None
-        )
+        return frame.with_data(torch.cat([self._sewn(x[None], s) for x, s in zip(frame.data, seeds, strict=True)]))
 
     def _sewn(self, x: Tensor, seed: int) -> Tensor:
         palette = palette_of(x[0], self.colours, seed, "lab")

@@ -79,7 +79,7 @@ class Downsample(Operator):
             # the origin counts the sensor's own pixels already
             origin=torch.div(frame.origin, max(1, f // frame.oversample), rounding_mode="floor"),
             oversample=max(1, frame.oversample // f),
-            noise=None if frame.noise is None else frame.noise / f**2,
+            noise=None if frame.noise is None or frame.correlated else frame.noise / f**2,
             aux={k: shrunk(v[..., :h, :w], f, how(k)) for k, v in frame.aux.items()},
         )
 
@@ -239,7 +239,8 @@ class Resize(Operator):
                 resize.resample(frame.data, rows, columns),
                 grid=Grid((tidy(sy * h) / m, tidy(sx * w) / n), frame.grid.offset),
                 origin=origin,
-                noise=None if frame.noise is None else frame.noise * resize.squares(rows, columns),
+                noise=frame.filtered(resize.squares(rows, columns)),
+                correlated=True,
                 aux={k: laid(v, (m, n), step, (0.0, 0.0), how(k)) for k, v in frame.aux.items()},
             )
             done.append(after)

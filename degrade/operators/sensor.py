@@ -48,11 +48,11 @@ class Mosaic(Operator):
         return 0, 2
 
     def apply(self, frame: Frame) -> Frame:
-        return replace(
-            frame.with_data(bayer.mosaic(frame.data)),
+        return frame.with_data(
+            bayer.mosaic(frame.data),
+            noise=None if frame.noise is None else BAYER.spread(frame.noise).contiguous(),
             space=Space.MOSAIC,
             grid=frame.grid.scaled(2),
-            noise=None if frame.noise is None else BAYER.spread(frame.noise).contiguous(),
             aux={k: shrunk(v, 2, how(k)) for k, v in frame.aux.items()},
         )
 
@@ -70,7 +70,7 @@ class Saturate(Operator):
     level: Param[Annotated[float, Field(gt=0)]] = Field(default=1.0, description="saturation [fraction of white]")
 
     def apply(self, frame: Frame) -> Frame:
-        return frame.with_data(torch.minimum(frame.data, column(self.level, frame.data)))
+        return frame.with_data(torch.minimum(frame.data, column(self.level, frame.data)), noise=frame.noise)
 
 
 @register("quantise")

@@ -49,4 +49,4 @@ class UnsharpMask(Operator):
     def apply(self, frame: Frame) -> Frame:
         weight, threshold = (column(v, frame.data) for v in (self.weight, self.threshold))
         done = display.unsharp(frame.data, torch.as_tensor(weight), self.radius // 2, threshold / 255)
-        return frame.with_data(done, noise=None)
+        return frame.with_data(done)

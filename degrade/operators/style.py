@@ -114,14 +114,12 @@ class Smooth(Windowed):
         x, radius = frame.data, self.radius * fine
         sigma, contrast = numbers(self.sigma, frame) * fine, numbers(self.contrast, frame)
         if self.method == "bilateral":
-            return frame.with_data(windows.bilateral(x, sigma, contrast, radius), noise=None)
+            return frame.with_data(windows.bilateral(x, sigma, contrast, radius))
         if self.method == "guided":
-            return frame.with_data(windows.guided(x, contrast, radius // 2), noise=None)
-        noise = frame.noise
-        if noise is not None:
-            left = windows.gaussian_line(sigma, radius).square().sum(-1).square()
-            noise = noise * left.to(noise)[:, None, None]
-        return frame.with_data(windows.gaussian(x, sigma, radius), noise=noise)
+            return frame.with_data(windows.guided(x, contrast, radius // 2))
+        squares = windows.gaussian_line(sigma, radius).square().sum(-1).square()
+        noise = frame.filtered(squares.to(x)[:, None, None])
+        return frame.with_data(windows.gaussian(x, sigma, radius), noise=noise, correlated=True)
 
 
 @register("reduce_colours")
@@ -173,7 +171,7 @@ class ReduceColours(Operator):
         if palette is None:
             raise RecipeError(f"{self.op} is not drawn yet: op.draw(key, frame) comes before apply")
         colours = torch.tensor(palette, dtype=frame.data.dtype, device=frame.data.device)
-        return frame.with_data(few.paint(few.nearest(frame.data, colours, self.metric), colours), noise=None)
+        return frame.with_data(few.paint(few.nearest(frame.data, colours, self.metric), colours))
 
 
 @register("edges")
@@ -203,7 +201,7 @@ class Edges(Windowed):
 
     def apply(self, frame: Frame) -> Frame:
         found = edge.edges(frame.data, column(self.threshold, frame.data), self.gradient)
-        return frame.with_data(frame.data, aux={**frame.aux, self.aux: found})
+        return frame.with_data(frame.data, noise=frame.noise, aux={**frame.aux, self.aux: found})
 
 
 @register("darken_edges")
@@ -223,4 +221,4 @@ class DarkenEdges(Operator):
 
     def apply(self, frame: Frame) -> Frame:
         kept = 1 - mapped(frame, self.aux, self.op) * (1 - column(self.factor, frame.data))
-        return frame.with_data(frame.data * kept, noise=None)
+        return frame.with_data(frame.data * kept)

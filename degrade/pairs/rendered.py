@@ -145,9 +145,6 @@ class Rendered:
                     camera = replace(frame.sensor, ladder=frame.sensor.ladder[:, :0])  # which differ in length
                     done.setdefault(name, []).append(replace(frame, sensor=camera))
         back = torch.from_numpy(np.argsort(np.concatenate([at for _, at in blocks])))
-        for frames in done.values():
-            if any(f.noise is None for f in frames):
-                frames[:] = [f.changed(noise=None) for f in frames]
         return {n: concatenated(frames, back.to(frames[0].data.device)) for n, frames in done.items()}
 
     def _blocks(self, rows: Rows, device: str) -> Iterator[tuple[str, Rows]]:
@@ -243,6 +240,7 @@ class _Stored:
             origin=origin.to(device),
             field=self.field,
             noise=None if noise is None else noise.to(device),
+            correlated=recipe.paths.filters(path),
             aux={name: self.found[f"{root}_{name}"] for name in self.of.derived.maps[root]},
             oversample=spec.oversample,
         )

@@ -123,6 +123,10 @@ class Paths:
                 need[other] = max(need.get(other, 0), enter)
             after = need[stem] = max(need.get(stem, 0), enter)
 
+    def filters(self, path: Path) -> bool:
+        """Whether an operator of a path looks beyond a pixel, so that noise behind it may be correlated."""
+        return any(self.operators[name].needs(self.spec(path[:i]), 0) > 0 for i, name in enumerate(path))
+
     @cached_property
     def border(self) -> int:
         """Pixels at the photo's edge that operators before the crop leave invalid."""

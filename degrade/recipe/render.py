@@ -214,15 +214,19 @@ class Rendering:
 
 
 def concatenated(frames: Sequence[Frame], index: Tensor) -> Frame:
-    """The rows of frames that agree in all else, one after the other, by place ``index`` among them."""
-    first = frames[0]
+    """The rows of frames that agree in all else, one after the other, by place ``index`` among them.
+
+    Their noise is known where it is known of all.
+    """
+    first, lines = frames[0], [f.noise for f in frames if f.noise is not None]
     return replace(
         first,
         data=torch.cat([f.data for f in frames])[index],
         sensor=Sensor.joined([f.sensor for f in frames]).rows(index),
         origin=torch.cat([f.origin for f in frames])[index],
         field=torch.cat([f.field for f in frames])[index],
-        noise=None if first.noise is None else torch.cat([cast(Tensor, f.noise) for f in frames])[index],
+        noise=torch.cat(lines)[index] if len(lines) == len(frames) else None,
+        correlated=any(f.correlated for f in frames),
         aux={k: torch.cat([f.aux[k] for f in frames])[index] for k in first.aux},
         notes={},
     )
