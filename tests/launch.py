@@ -154,3 +154,12 @@ class Started:
     def children(self) -> list[psutil.Process]:
         """All processes that it has started."""
         return self.process.children(recursive=True)
+
+
+def package(folder: Path, name: str, code: str) -> None:
+    """A package as it lies when it is installed: a module, and what pip notes of it."""
+    info = folder / f"{name}_ops-1.0.dist-info"
+    info.mkdir(parents=True)
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-ops\nVersion: 1.0\n")
+    info.joinpath("entry_points.txt").write_text(f"[degrade.operators]\n{name} = {name}\n")
+    folder.joinpath(f"{name}.py").write_text(code)

@@ -12,8 +12,7 @@ import photos
 import pytest
 import torch
 
-from degrade import Camera, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, build, read_photo
-from degrade.core.errors import UnknownName
+from degrade import Camera, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName, build, read_photo
 from degrade.gear import cameras
 from degrade.maths import noise
 from degrade.operators.noise import PhotonNoise, SensorNoise

@@ -16,12 +16,11 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
-from degrade import Frame, Operator, Recipe, RecipeError, Space, register
+from degrade import Frame, Operator, Recipe, RecipeError, Space, UnknownName, register
 from degrade.check.compare import Check, Figure, PlaneCheck, check
 from degrade.check.picture import report
 from degrade.check.rules import rounded
 from degrade.cli import app
-from degrade.core.errors import UnknownName
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import PsfBlur

@@ -12,8 +12,7 @@ import pytest
 import stores
 from launch import Launcher
 
-from degrade import PhotoError
-from degrade.core.errors import StoreError
+from degrade import PhotoError, StoreError
 from degrade.core.registry import load_operators
 from degrade.pairs.forecast import Forecast, forecast
 from degrade.pairs.run import build

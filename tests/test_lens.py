@@ -14,8 +14,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from degrade import Camera, Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space
-from degrade.core.errors import UnknownName
+from degrade import Camera, Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName
 from degrade.gear.lens import Lens
 from degrade.operators.lens import LensKernel
 from degrade.operators.optics import PsfBlur

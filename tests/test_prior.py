@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 from scipy import stats
 
-from degrade import Choice, Integer, Key, LogUniform, Normal, Param, Seed, Uniform
-from degrade.core.errors import UnknownName
+from degrade import Choice, Integer, Key, LogUniform, Normal, Param, Seed, Uniform, UnknownName
 from degrade.core.param import Model
 from degrade.core.prior import Prior, bounds, plain
 from degrade.operators.light import Exposure

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space
-from degrade.core.errors import UnknownName
+from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName
 from degrade.recipe.render import Rendering
 from degrade.recipe.transform import transform
 from tests import strategies

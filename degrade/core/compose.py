@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from degrade.core.errors import RecipeError
+from degrade.core.errors import RecipeError, noting
 from degrade.core.frame import Frame, Sensor
 from degrade.core.group import Group, Rows
 from degrade.core.key import Key, Keys
@@ -29,6 +30,13 @@ def run(op: Drawn, groups: list[Group], start: Rows, at: Rows) -> list[Group]:
     places = np.full(start.max(initial=-1) + 1, -1)
     places[start] = at
     return op.over(groups, places)
+
+
+def _inside(op: Drawn) -> str:
+    """What a bug in an operator inside another is noted with: its class, or those that rows chose between."""
+    if isinstance(op, Split):
+        return " or ".join(dict.fromkeys(_inside(part) for _, part in op.parts))
+    return f"step {op.op} ({type(op).__module__}.{type(op).__qualname__})"
 
 
 class Container(Operator):
@@ -56,18 +64,21 @@ class Container(Operator):
     def apply(self, frame: Frame) -> Frame:
         notes = dict(frame.notes)
         for op in self.sequence():
-            frame = cast(Operator, op).apply(frame)
+            with noting(partial(_inside, op)):
+                frame = cast(Operator, op).apply(frame)
             notes |= frame.notes
         return frame.changed(notes=notes)
 
     def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
         for op in self.sequence():
-            groups = op.over(groups, places)
+            with noting(partial(_inside, op)):
+                groups = op.over(groups, places)
         return list(groups)
 
     def camera(self, sensor: Sensor) -> Sensor:
         for op in self.sequence():
-            sensor = op.camera(sensor)
+            with noting(partial(_inside, op)):
+                sensor = op.camera(sensor)
         return sensor
 
     def suits(self, sensor: Sensor) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from degrade.core.errors import PhotoError, RecipeError, UnknownName, nearest
+from degrade.core.errors import PhotoError, RecipeError, UnknownName, nearest, speaking
 from degrade.core.frame import Frame
 from degrade.core.operator import Operator
 from degrade.core.param import Model
@@ -77,6 +77,8 @@ class Aux(Model):
         for key in keys:
             if key not in KEYS:
                 raise UnknownName(f"unknown {{{key}}} in {file!r}: {nearest(key, KEYS)}")
+        with speaking(RecipeError, f"{file!r} is no template: "):
+            file.format(**dict.fromkeys(KEYS, ""))
         return file
 
 

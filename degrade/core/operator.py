@@ -243,11 +243,6 @@ class Split:
 Drawn = Operator | Split
 
 
-def kind_of(name: str, op: Operator) -> str:
-    """What a bug in an operator is noted with: its name in the recipe, and its class."""
-    return f"operator {name!r} ({type(op).__module__}.{type(op).__qualname__})"
-
-
 # -- drawing ----------------------------------------------------------------------------------------------------------
 
 

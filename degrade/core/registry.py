@@ -11,8 +11,7 @@ GROUP: Final = "degrade.operators"  #: entry-point group of modules that registe
 NAMED: Final[dict[str, type[Any]]] = {}  #: all that are registered so far
 BROKEN: Final[list[str]] = []  #: which modules of the group could not be imported, and why
 HOW: Final = (
-    f"another package's operator is found once it is installed here and an entry point of its in {GROUP!r} names the "
-    "module that registers it"
+    f"(another package's is found if it is installed with an entry point in {GROUP!r} to the module that registers it)"
 )
 
 K = TypeVar("K", bound="type[Any]")
@@ -77,4 +76,4 @@ def operator(name: str) -> type[Any]:
         return find(name, load_operators(), "operator")
     except UnknownName as wrong:
         broken = "".join(f"; {said}" for said in BROKEN)
-        raise UnknownName(f"{wrong}{broken}; {HOW}") from None
+        raise UnknownName(f"{wrong}{broken} {HOW}") from None

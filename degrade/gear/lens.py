@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final, cast
 
 import numpy as np
@@ -31,6 +32,10 @@ FORMAT: Final = 1  #: of the file
 DIMENSIONS: Final = ("state", "field_y", "field_x", "channel", "y", "x")
 CHANNELS: Final = "RGB"
 _FACTS = ("pitch", "includes_aperture", "about")
+_BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError),
+    *(TokenError, zipfile.BadZipFile, zlib.error),
+)
 _ARRAYS = ("psf", "field_y", "field_x")
 _APART = 1e-3  # how far from 1 a sum may be
 
@@ -173,7 +178,7 @@ class Lens:
             return cls(**known, states=found)
         except RecipeError as wrong:
             raise RecipeError(f"lens file {file}: {wrong}") from wrong
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as wrong:
+        except _BROKEN as wrong:
             raise RecipeError(f"lens file {file} cannot be read ({wrong}): it must be a lens, .npz or .zarr") from wrong
 
     def write(self, path: str | Path) -> Path:

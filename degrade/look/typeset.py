@@ -162,6 +162,7 @@ def assembled(
 def save(sheet: Image.Image, path: str | Path) -> Path:
     """Writes a sheet, whole or not at all, in the format of its name; PNG where that says none."""
     out = Path(path)
+    kind = Image.registered_extensions().get(out.suffix.lower())
     with whole(out) as temporary:
-        sheet.save(temporary, None if out.suffix.lower() in Image.registered_extensions() else "PNG", optimize=True)
+        sheet.save(temporary, kind if kind in Image.SAVE else "PNG", optimize=True)
     return out

@@ -36,7 +36,8 @@ class Bug:
     def of(cls, bug: Exception) -> Bug:
         """An exception, ready to travel."""
         said = "".join(traceback.format_exception_only(type(bug), bug)).partition("\n")[0]
-        return cls(said, tuple(getattr(bug, "__notes__", ())), "".join(traceback.format_exception(bug)), _packed(bug))
+        trace = "".join(traceback.format_exception(bug)).rstrip()
+        return cls(said, tuple(getattr(bug, "__notes__", ())), trace, _packed(bug))
 
     def error(self) -> Exception:
         """The exception, to be raised where it arrived; a RuntimeError that tells of it, if it could not travel."""

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from degrade.core.errors import RecipeError
+from degrade.core.errors import RecipeError, noting
 from degrade.core.frame import Frame, Sensor
 from degrade.core.group import Rows
 from degrade.core.key import Key, Keys
@@ -139,13 +139,19 @@ class Rendered:
         with one_thread():
             for model, at in blocks:
                 part = {n: t[torch.from_numpy(at).to(t.device)] for n, t in found.items()}
-                block = Block(_Stored(self, rows[at], part, address, model), np.arange(len(at)))
-                for name in self.planes:
-                    frame = block.plane(name)
+                with noting(partial(self._whose, rows[at])):
+                    block = Block(_Stored(self, rows[at], part, address, model), np.arange(len(at)))
+                    rendered = {name: block.plane(name) for name in self.planes}
+                for name, frame in rendered.items():
                     camera = replace(frame.sensor, ladder=frame.sensor.ladder[:, :0])  # which differ in length
                     done.setdefault(name, []).append(replace(frame, sensor=camera))
         back = torch.from_numpy(np.argsort(np.concatenate([at for _, at in blocks])))
         return {n: concatenated(frames, back.to(frames[0].data.device)) for n, frames in done.items()}
+
+    def _whose(self, rows: Rows) -> str:
+        """What a bug is noted with: the photos whose rows are rendered."""
+        photos = np.unique(rows // self.store.layout.per_photo).tolist()
+        return f"photo {', '.join(repr(self.store.photos.keys[p]) for p in photos[:3])}{' ...' * (len(photos) > 3)}"
 
     def _blocks(self, rows: Rows, device: str) -> Iterator[tuple[str, Rows]]:
         """Model of camera, and rows by place among ``rows``: of one model, whose noise is known of all or of none.

@@ -124,7 +124,7 @@ def _decoded(path: Path) -> NDArray[Any]:
         raise
     except OSError as error:
         raise PhotoError(f"{path} cannot be opened ({error.strerror or error}): check that it may be read") from error
-    except (*BROKEN, RuntimeError) as error:
+    except (*BROKEN, RuntimeError, MemoryError) as error:  # a damaged size asks for all there is
         raise PhotoError(f"{path} cannot be decoded ({error}): copy it again, or save it anew") from error
     raise PhotoError(f"{path} is neither PNG, JPEG nor TIFF: remove it, or convert it")
 

@@ -9,7 +9,10 @@ numbers n are ``2 n / largest - 1``; albedo of whole numbers is sRGB.
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import imagecodecs
@@ -128,7 +131,7 @@ def _pixels(path: Path, name: str) -> NDArray[Any]:
         raise
     except OSError as wrong:
         raise PhotoError(f"{path} cannot be opened ({wrong.strerror or wrong}): check that it may be read") from wrong
-    except (*BROKEN, RuntimeError, ValueError, IndexError) as wrong:
+    except (*BROKEN, RuntimeError, MemoryError, TokenError, zipfile.BadZipFile, zlib.error) as wrong:
         raise PhotoError(f"{path} cannot be decoded ({wrong}): write it anew") from wrong
     raise PhotoError(f"{path} is not a map that can be read: save it as .png, .jpg, .tif, .exr, .npy or .npz")
 

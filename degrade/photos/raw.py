@@ -116,7 +116,7 @@ def _opened(path: Path) -> Generator[tuple[Any, Tags], None, None]:
             yield raw, tags
     except rawpy.LibRawFileUnsupportedError as error:
         raise PhotoError(f"{path} is not a RAW photo that LibRaw knows: remove it, or convert it to DNG") from error
-    except rawpy.LibRawError as error:
+    except (rawpy.LibRawError, NotImplementedError) as error:  # of a mosaic that rawpy cannot tell the colours of
         reason = str(error).removeprefix("b'").rstrip("'")
         raise PhotoError(f"{path} cannot be decoded ({reason}): copy it again from the card, or remove it") from error
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from degrade.core.errors import RecipeError, UnknownName, nearest
 from degrade.core.explain import Place
@@ -72,6 +72,8 @@ def data_of(text: str) -> Any:
         mark = wrong.problem_mark or wrong.context_mark
         where = "" if mark is None else f"line {mark.line + 1}: "
         raise RecipeError(f"{where}not YAML: {wrong.problem or wrong.context}") from wrong
+    except (YAMLError, ValueError, RecursionError) as wrong:  # a character, a number or a date that is none, or depth
+        raise RecipeError(f"not YAML: {' '.join(str(wrong).split())}") from wrong
 
 
 def siblings(place: Place, data: Any, named: Mapping[str, type[BaseModel]]) -> list[str]:

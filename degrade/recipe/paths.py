@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from degrade.core.errors import DegradeError, RecipeError, find, noting
-from degrade.core.operator import Operator, kind_of
+from degrade.core.operator import Operator
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
 
@@ -65,19 +65,20 @@ class Paths:
             return self.entry
         if path not in self._specs:
             before = self.spec(path[:-1])
-            with noting(partial(self.whose, path)):
+            with noting(partial(self.whose, path[-1], path)):
                 self._specs[path] = self.operators[path[-1]].plan(before)
         return self._specs[path]
 
-    def whose(self, path: Path) -> str:
-        """What a bug in the operator that a beginning of a path ends in is noted with: its name, its class, the planes.
+    def whose(self, name: str, path: Path = ()) -> str:
+        """What a bug in an operator is noted with: its name and class, and the planes that pass it, all or by ``path``.
 
         >>> from degrade import Recipe
-        >>> Recipe.load("residual-maps").paths.whose(("expose", "patches", "optics"))
+        >>> Recipe.load("residual-maps").paths.whose("optics")
         "operator 'optics' (degrade.operators.optics.PsfBlur) in plane 'blur', 'noise_blur'"
         """
-        planes = ", ".join(repr(name) for name, names in self.planes.items() if names[: len(path)] == path)
-        return f"{kind_of(path[-1], self.operators[path[-1]])} in plane {planes}"
+        kind = type(self.operators[name])
+        planes = (repr(n) for n, names in self.planes.items() if name in names and names[: len(path)] == path)
+        return f"operator {name!r} ({kind.__module__}.{kind.__qualname__}) in plane {', '.join(planes)}"
 
     @cached_property
     def _specs(self) -> dict[Path, Spec]:
@@ -115,7 +116,7 @@ class Paths:
         after = need[path] = max(need.get(path, 0), self.kept(plane))
         for i in range(len(path) - 1, len(self.before(plane)), -1):
             stem = path[:i]
-            with noting(partial(self.whose, path[: i + 1])):
+            with noting(partial(self.whose, path[i], path[: i + 1])):
                 enter = self.operators[path[i]].enters(self.spec(stem), after)
             asked = self.reference(path[i])
             if asked is not None:
@@ -135,7 +136,7 @@ class Paths:
             lost, path = 0, self.before(plane)
             for i, name in enumerate(path):
                 op, spec = self.operators[name], self.spec(path[:i])
-                with noting(partial(self.whose, path[: i + 1])):
+                with noting(partial(self.whose, name, path[: i + 1])):
                     lost = math.ceil((lost + op.needs(spec, 0)) / op.ratio(spec))
             worst = max(worst, lost)
         return worst

@@ -31,7 +31,7 @@ from degrade.core.explain import explained
 from degrade.core.frame import Sensor, Space
 from degrade.core.key import Key, Keys
 from degrade.core.maps import Aux
-from degrade.core.operator import Operator, kind_of
+from degrade.core.operator import Operator
 from degrade.core.param import Model
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
@@ -91,7 +91,7 @@ class Recipe(Model):
     """What happens to a photograph.
 
     Raises:
-        pydantic.ValidationError: if it does not fit together; `Recipe.load` and `Recipe.parse` say it in one sentence.
+        pydantic.ValidationError: if it does not fit together; `load`, `parse` and `changed` say it in one sentence.
 
     >>> recipe = Recipe.load("residual-maps")
     >>> list(recipe.planes)
@@ -176,7 +176,7 @@ class Recipe(Model):
         if self.source.camera != cameras.AUTO:
             sensor = self.sensor(Sensor.make())
             for name in self.paths.behind:
-                with noting(kind_of(name, self.operators[name])):
+                with noting(partial(self.paths.whose, name)):
                     self.operators[name].suits(sensor)
         for name in dict.fromkeys(n for path in self.paths.planes.values() for n in path):
             for read in maps.wanted(self.operators[name]):

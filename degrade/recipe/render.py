@@ -22,7 +22,7 @@ from degrade.core.errors import PhotoError, RecipeError, find, noting
 from degrade.core.frame import Frame, Sensor
 from degrade.core.group import Group, Rows, merge, subset
 from degrade.core.key import Key, Keys
-from degrade.core.operator import Drawn, Operator, kind_of
+from degrade.core.operator import Drawn, Operator
 from degrade.core.patches import ABSENT, Patches
 from degrade.core.spec import Spec
 from degrade.recipe import derive
@@ -56,7 +56,7 @@ def drawn_behind(
     ops: dict[str, Drawn] = {}
     for name in recipe.paths.behind:
         op, at = recipe.operators[name], keys(name).at(name)
-        with noting(kind_of(name, op)):
+        with noting(partial(recipe.paths.whose, name)):
             ops[name] = op.draw(at if op.per == "photo" else at.own, frame)
             camera = ops[name].camera(camera)
     return ops, camera
@@ -106,7 +106,7 @@ class Rendering:
             crop = recipe.crop.model_copy(update={"border": recipe.paths.border})
             entering = self.photo_stage(recipe.paths.before(crop.on or next(iter(recipe.planes))))
             patches = self.key.at(np.arange(crop.per_photo))
-            with noting(kind_of(recipe.paths.crop_name, crop)):
+            with noting(partial(recipe.paths.whose, recipe.paths.crop_name)):
                 placed = cast(Patches, crop.draw(patches.at(recipe.paths.crop_name), entering))
             self.rows: Rows = np.flatnonzero(np.asarray(placed.top) != ABSENT)
             self.crop = placed.take(self.rows)
@@ -125,9 +125,10 @@ class Rendering:
     def photo_stage(self, path: Path) -> Frame:
         """The whole photo after these operators before the crop; each is run once."""
         if path not in self._stages:
-            before = self.photo_stage(path[:-1])
-            with noting(partial(self.recipe.paths.whose, path)):
-                op = cast(Operator, self.recipe.operators[path[-1]].draw(self.key.at(path[-1]), before))
+            before, asked = self.photo_stage(path[:-1]), self.recipe.operators[path[-1]]
+            with noting(partial(self.recipe.paths.whose, path[-1], path)):
+                _check_size(path[-1], before.size, asked.enters(self.recipe.paths.spec(path[:-1]), 0))
+                op = cast(Operator, asked.draw(self.key.at(path[-1]), before))
                 self._stages[path] = op.apply(before)
         return self._stages[path]
 
@@ -300,7 +301,7 @@ class Block:
             groups = [g for mine in groups for g in _with_reference(mine, theirs)]
         done = self.paths.spec(path)
         margin = round(enter * spec.grid.scale[0] / done.grid.scale[0])
-        with noting(partial(self.paths.whose, path)):
+        with noting(partial(self.paths.whose, name, path)):
             groups = run(self.source.ops[name], groups, np.arange(len(self.at)), self.at)
             for g in groups:
                 _check_shape(g, done, margin)
@@ -313,6 +314,15 @@ class Block:
         for note, values in group.frame.notes.items():
             self.source.note(f"{name}.{note}", self.at[group.rows], values)
         return Group(group.rows, group.frame.changed(notes={}, reference=None))
+
+
+def _check_size(name: str, size: tuple[int, int], lost: int) -> None:
+    """Raises PhotoError if an operator before the crop, which loses so many pixels at each side, leaves nothing."""
+    if min(size) <= 2 * lost:
+        raise PhotoError(
+            f"the photo has {size[0]} x {size[1]} pixels before {name!r}, which looks {lost} pixels beyond each: "
+            "leave it out, or use a smaller shrink"
+        )
 
 
 def _check_shape(group: Group, planned: Spec, margin: int) -> None:

@@ -140,7 +140,7 @@ class _Batch:
             before, name = self._stage(path[:-1]), path[-1]
             at = _rows(before)
             try:
-                with noting(partial(self.paths.whose, path)):
+                with noting(partial(self.paths.whose, name, path)):
                     drawn = self.recipe.operators[name].draw(self.keys.at(name))
                     (after,) = merge(run(drawn, [Group(at, before)], at, at), wide=True)
             except (RecipeError, UnknownName) as wrong:
