@@ -20,7 +20,7 @@ from degrade.calibrate import flats as series
 from degrade.calibrate.flats import PLANES, Array, Folder, Shot
 from degrade.core.disk import whole
 from degrade.core.errors import PhotoError, speaking
-from degrade.core.explain import explained
+from degrade.core.explain import in_one_sentence
 from degrade.gear.cameras import Camera, Ladder
 from degrade.maths.transfer import Line, Points, fit, pair_points, picture_points
 from degrade.photos.raw import read_raw
@@ -281,7 +281,7 @@ def _built(
     if low:
         warnings = [*warnings, f"below 0 and set to 0: {', '.join(low)}"]
     blacks = ", ".join(f"{b:.6g}" for b in black)
-    with explained(where=f"{one.path}: the camera as measured: "):
+    with in_one_sentence(where=f"{one.path}: the camera as measured: "):
         camera = Camera.model_validate(
             {
                 "about": f"{called}: noise from {method}; black of R G1 G2 B {blacks} DN.",

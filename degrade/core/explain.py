@@ -15,7 +15,7 @@ Fields = Callable[[Place], Iterable[str]]  #: names of the fields that may stand
 
 
 @contextmanager
-def explained(fields: Fields = lambda _: (), where: str = "") -> Generator[None]:
+def in_one_sentence(fields: Fields = lambda _: (), where: str = "") -> Generator[None]:
     """Turns what pydantic complains of within into one sentence, which begins with ``where``.
 
     A bug that pydantic took for a wrong value, see `degrade.core.errors.noting`, goes on as what it is.

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from degrade.core import registry
 from degrade.core.errors import RecipeError
-from degrade.core.explain import explained
+from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Group, Rows, agreeing, among, merge, parts
 from degrade.core.key import Key, Keys
@@ -268,7 +268,7 @@ def fill(value: Any, key: Key | Keys) -> Any:
 def settle(op: Operator, key: Key | Keys) -> Operator:
     """The validated record of ``op`` at one address."""
     fields = {n: fill(v, key.at(n)) for n, v in op.__dict__.items()}
-    with explained(where=f"{op.op}, as drawn: "):
+    with in_one_sentence(where=f"{op.op}, as drawn: "):
         return type(op).model_validate(fields)
 
 

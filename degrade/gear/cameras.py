@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, nearest
-from degrade.core.explain import Place, explained
+from degrade.core.explain import Place, in_one_sentence
 from degrade.core.frame import Sensor
 from degrade.core.param import Model
 from degrade.gear import folders
@@ -241,7 +241,7 @@ def _own() -> dict[str, Path]:
 
 def _read(file: Path) -> Camera:
     try:
-        with explained(_fields, f"camera file {file}: "):
+        with in_one_sentence(_fields, f"camera file {file}: "):
             return Camera.model_validate_json(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as wrong:
         raise RecipeError(f"camera file {file} cannot be read ({wrong}): it must be JSON in UTF-8") from wrong

@@ -27,7 +27,7 @@ from pydantic import (
 
 from degrade.core import maps
 from degrade.core.errors import RecipeError, find, noting
-from degrade.core.explain import explained
+from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Sensor, Space
 from degrade.core.key import Key, Keys
 from degrade.core.maps import Aux
@@ -147,7 +147,7 @@ class Recipe(Model):
         if not isinstance(data, dict):
             raise RecipeError(f"a recipe is a mapping with operators: and planes:, got {type(data).__name__}")
         named = {"": cls, "source": Source, "aux": Aux, "planes": Plane}
-        with explained(partial(files.siblings, data=data, named=named)):
+        with in_one_sentence(partial(files.siblings, data=data, named=named)):
             return cls.model_validate(data)
 
     # -- checking -----------------------------------------------------------------------------------------------------
