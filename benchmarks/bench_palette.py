@@ -24,7 +24,7 @@ import torch.nn.functional as functional
 from skimage import data
 from torch import Tensor
 
-from degrade.maths.palette import draws, k_means, nearest, paint
+from degrade.maths.palette import draws, k_means, nearest_colours, paint
 from degrade.maths.philox import normal_field
 
 COLOURS = 64
@@ -44,7 +44,7 @@ def ours(x: Tensor) -> tuple[float, Tensor, Tensor]:
     unit = np.random.default_rng(0).random(draws(COLOURS))
     start = time.process_time()
     palette = k_means(x, COLOURS, unit)
-    labels = nearest(x[None], palette)
+    labels = nearest_colours(x[None], palette)
     return time.process_time() - start, palette, labels
 
 

@@ -16,7 +16,7 @@ from launch import Launcher
 from PIL import Image
 
 from degrade.calibrate.noise import from_flats, from_picture, from_profile
-from degrade.calibrate.noise_picture import report
+from degrade.calibrate.noise_picture import noise_sheet
 from degrade.core.frame import Sensor
 from degrade.gear.cameras import Camera
 from degrade.photos import PhotoError, write_dng
@@ -212,4 +212,4 @@ def test_the_command_says_what_is_wrong(cli: Launcher, tmp_path: Path, arguments
 def test_the_report_of_a_profile_is_refused(tmp_path: Path) -> None:
     photos.write_photo(tmp_path / "a.dng", noise_profile=[(1e-4, 1e-6)] * 4)
     with pytest.raises(ValueError, match="no points to draw"):
-        report(from_profile(tmp_path / "a.dng", pitch=4.0), tmp_path / "r.png")
+        noise_sheet(from_profile(tmp_path / "a.dng", pitch=4.0))

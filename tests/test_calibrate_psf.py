@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from degrade.calibrate.psf import from_edges, from_target, half_contrast
-from degrade.calibrate.psf_picture import picture
+from degrade.calibrate.psf_picture import psf_sheet
 from degrade.gear.lens import Lens
 from degrade.maths.colour import srgb_encode
 from degrade.maths.fourier import convolve
@@ -234,7 +234,7 @@ def test_the_command_takes_a_target(cli: Launcher, target: tuple[Path, Path, Ten
 
 
 def test_the_report_of_a_target_shows_bars_and_kernels(target: tuple[Path, Path, Tensor]) -> None:
-    image = picture(from_target(target[0], target[1], pitch=4, radius=6))
+    image = psf_sheet(from_target(target[0], target[1], pitch=4, radius=6))
     assert len(image.getcolors(1 << 20) or ()) > 100
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from degrade import Camera, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName, build, read_photo
-from degrade.gear import cameras
+from degrade.gear import cameras, folders
 from degrade.maths import noise
 from degrade.operators.noise import PhotonNoise, SensorNoise
 from degrade.pairs.store import PatchStore
@@ -207,19 +207,19 @@ def test_a_broken_file_is_named(own: Path, content: bytes) -> None:
     (own / "mine.json").write_bytes(content)
     for name in ("mine", "auto"):
         with pytest.raises(RecipeError, match=r"camera file .*mine\.json"):
-            cameras.record(name)
+            cameras.identity(name)
 
 
 def test_the_folder_is_where_the_system_keeps_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DEGRADE_CAMERAS", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert cameras.folder() == tmp_path / "degrade" / "cameras"
+    assert folders.own("cameras") == tmp_path / "degrade" / "cameras"
     monkeypatch.setattr("sys.platform", "darwin")
-    assert cameras.folder() == Path.home() / "Library" / "Application Support" / "degrade" / "cameras"
+    assert folders.own("cameras") == Path.home() / "Library" / "Application Support" / "degrade" / "cameras"
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setenv("APPDATA", str(tmp_path))
-    assert cameras.folder() == tmp_path / "degrade" / "cameras"
+    assert folders.own("cameras") == tmp_path / "degrade" / "cameras"
     assert cameras.every().keys() >= {"demo-a", "demo-b", "sony-a7s2"}  # no such folder is no error
 
 

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from degrade import Frame, Operator, Recipe, RecipeError, Space, UnknownName, register
 from degrade.check.compare import Check, Figure, PlaneCheck, check
-from degrade.check.picture import report
+from degrade.check.picture import check_sheet
 from degrade.check.rules import rounded
 from degrade.cli import app
+from degrade.look.typeset import save
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import PsfBlur
@@ -279,7 +280,7 @@ def test_rounding_agrees_with_rounded_samples(mean: float, sigma: float, seed: i
 
 
 def test_the_picture_holds_every_plane(found: Check, tmp_path: Path) -> None:
-    with Image.open(report(found, "wrong", tmp_path / "all.png")) as sheet:
+    with Image.open(save(check_sheet(found, "wrong"), tmp_path / "all.png")) as sheet:
         assert sheet.width > 1000
         assert sheet.height > 7 * 300
 
@@ -287,7 +288,7 @@ def test_the_picture_holds_every_plane(found: Check, tmp_path: Path) -> None:
 def test_nothing_half_written_is_left(found: Check, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match="taken"):
-        report(found, "wrong", tmp_path / "taken")
+        save(check_sheet(found, "wrong"), tmp_path / "taken")
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 

@@ -28,8 +28,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a.png": lambda path: save(SHEET, path),
     "b.png": lambda path: Shown(SHEET).save(path),
     "c.png": lambda path: write_normals(path, torch.ones(3, 4, 4)),
-    "a.npz": lambda path: arrays.write(path, {"psf": np.zeros(3)}, {}, {"psf": ("x",)}),
-    "a.zarr": lambda path: arrays.write(path, {"psf": np.zeros(3)}, {}, {"psf": ("x",)}),
+    "a.npz": lambda path: arrays.write_arrays(path, {"psf": np.zeros(3)}, {}, {"psf": ("x",)}),
+    "a.zarr": lambda path: arrays.write_arrays(path, {"psf": np.zeros(3)}, {}, {"psf": ("x",)}),
 }
 
 

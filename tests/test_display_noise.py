@@ -12,7 +12,7 @@ from scipy import ndimage, special, stats
 from skimage import data
 
 from degrade import Frame, Integer, Sensor, Space
-from degrade.maths.display import FEW, colour_mix, gaussian, poisson, poisson_of_normal
+from degrade.maths.display import FEW_COUNTS, colour_mix, gaussian, poisson, poisson_of_normal
 from degrade.maths.noise import poisson_quantile
 from degrade.operators.display_noise import CorrelatedNoise, GaussianNoise, PoissonNoise, SpeckleNoise
 from degrade.operators.optics import PsfBlur
@@ -105,7 +105,7 @@ def test_poisson_noise_is_counted(level: float, grey: float) -> None:
         assert (counts - counts.round()).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("mean", [0.0, 0.3, 5.0, FEW - 0.01, FEW, 40.0, 1000.0])
+@pytest.mark.parametrize("mean", [0.0, 0.3, 5.0, FEW_COUNTS - 0.01, FEW_COUNTS, 40.0, 1000.0])
 def test_poisson_numbers_are_those_of_their_quantiles(mean: float) -> None:
     z = torch.linspace(-4, 4, 20001)
     got = poisson_of_normal(z, torch.tensor(mean))
@@ -113,7 +113,7 @@ def test_poisson_numbers_are_those_of_their_quantiles(mean: float) -> None:
     likely = torch.exp(-0.5 * z * z)
     assert (got - exact).abs().max() <= 1
     assert ((got != exact) * likely).sum() / likely.sum() < 1e-3
-    if mean < FEW:
+    if mean < FEW_COUNTS:
         again = poisson_quantile(torch.special.ndtr(z.double()), torch.tensor(mean))
         assert (got != again).double().mean() < 1e-3
 

@@ -142,6 +142,27 @@ def test_public_names_are_exactly_these() -> None:
     assert all(hasattr(degrade, name) for name in PUBLIC)
 
 
+TWICE: dict[str, str] = {}  #: public names that two files define, each with its reason; 10 at most
+
+
+def test_a_public_name_is_defined_in_one_file() -> None:
+    """Functions of commands and compiled twins, which bear the names of what they are to, are left out."""
+    defined: dict[str, set[str]] = {}
+    for path in MODULES:
+        room = path.relative_to(ROOT / "degrade").parts[0]
+        if room == "cli" or path.name == "__init__.py" or path.stem.endswith(("_cpu", "_gpu")):
+            continue
+        for node in ast.parse(path.read_text("utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = [t.id for t in targets if isinstance(t, ast.Name)]
+            names += [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+            for name in names:
+                if not name.startswith("_"):
+                    defined.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in defined.items() if len(files) > 1}.keys() == TWICE.keys()
+    assert len(TWICE) <= 10
+
+
 @pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_are_short(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")

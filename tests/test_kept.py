@@ -58,11 +58,11 @@ def test_it_renders_what_it_does_not_hold(name: str, most: int) -> None:
 
 def store_frames(recipe: Recipe, key: str, patch: int, planes: list[str]) -> dict[str, np.ndarray]:
     """Planes of one row, in DN, rendered from its photo."""
-    from degrade.pairs.encode import laid, words
+    from degrade.pairs.encode import layouts, words
     from degrade.photos import read_source
 
     frames = render(recipe, read_source(KEPT / "photos" / key, recipe.source), key, [patch], planes)
-    return {n: words(f, next(laid(recipe, n)))[0].numpy() for n, f in frames.items()}
+    return {n: words(f, next(layouts(recipe, n)))[0].numpy() for n, f in frames.items()}
 
 
 def test_it_is_built_again_to_the_byte(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from degrade import Frame, PhotoError, Sensor, Space
 from degrade.calibrate.imported import from_matlab, from_pictures
-from degrade.calibrate.tabulate import tabulate
+from degrade.calibrate.tabulate import lens_of_blur
 from degrade.gear.lens import Lens, half_sides
 from degrade.maths.psf import disc_transfer, grid_size, kernel_from_transfer
 from degrade.operators.optics import PsfBlur
@@ -33,7 +33,7 @@ def test_an_exported_lens_stands_for_the_pupil(tmp_path: Path) -> None:
     frame = strategies.frame(Space.LINEAR, 6, (40, 40))
     frame = Frame(**{**frame.__dict__, "sensor": Sensor.make(6, pitch=4.0)})
     heard: list[tuple[int, int]] = []
-    made = tabulate(direct, 4.0, (9, 13), progress=lambda step: heard.append((step.done, step.total)))
+    made = lens_of_blur(direct, 4.0, (9, 13), progress=lambda step: heard.append((step.done, step.total)))
     assert heard == [(i + 1, 9) for i in range(9)]
     np.testing.assert_allclose([made.field_y[-1], made.field_x[-1]], half_sides())
     coarse = Lens(made.psf[:, ::2, ::2], made.field_y[::2], made.field_x[::2], made.pitch, states=made.states)
@@ -56,20 +56,20 @@ def test_an_exported_lens_stands_for_the_pupil(tmp_path: Path) -> None:
 def test_drawn_states_become_the_table() -> None:
     disc = {"psf": "disc", "radius": {"uniform": [1, 3]}}
     op = PsfBlur.model_validate({"kernels": [disc, {"psf": "pixel_aperture"}], "radius": 5})
-    made = tabulate(op, 4.0, (1, 1), states=3, seed=5)
+    made = lens_of_blur(op, 4.0, (1, 1), states=3, seed=5)
     assert made.includes_aperture
     assert list(made.states) == ["radius"]
     plain = PsfBlur.model_validate({"kernels": [{"psf": "disc", "radius": made.states["radius"][2]}], "radius": 5})
-    again = tabulate(plain, 4.0, (1, 1))
+    again = lens_of_blur(plain, 4.0, (1, 1))
     assert not again.includes_aperture
     expected, _ = kernel_from_transfer(disc_transfer(torch.tensor(made.states["radius"][2]), grid_size(5)), 5)
     np.testing.assert_allclose(again.psf[0, 0, 0, 1], expected, atol=1e-6)
     with pytest.raises(ValueError, match="the blur draws nothing: ask for one"):
-        tabulate(plain, 4.0, (1, 1), states=2)
+        lens_of_blur(plain, 4.0, (1, 1), states=2)
     with pytest.raises(ValueError, match=r"from 1 up, got 0 x 3 and 1"):
-        tabulate(plain, 4.0, (0, 3))
+        lens_of_blur(plain, 4.0, (0, 3))
     with pytest.raises(ValueError, match="aspect is width over height"):
-        tabulate(plain, 4.0, (1, 1), aspect=0)
+        lens_of_blur(plain, 4.0, (1, 1), aspect=0)
 
 
 def write_picture(path: Path, kernel: Any) -> None:

@@ -18,11 +18,11 @@ from PIL import Image
 from degrade.core.errors import StoreError, UnknownName
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.look import develop as dev
-from degrade.look.draws import Draws
+from degrade.look.draws import DrawnColumns
 from degrade.look.notebook import Shown
 from degrade.look.sheet import GAP, GUTTER, MARGIN, cell_size, contact_sheet, row_sheet
-from degrade.look.tiles import Light, differences, kernel_tile, paint_tiles, plane_tile
-from degrade.look.typeset import PAPER, Text, measure
+from degrade.look.tiles import Lighting, differences, kernel_tile, paint_tiles, plane_tile
+from degrade.look.typeset import PAPER, Text, text_width
 from degrade.maths import bayer
 from degrade.maths.cfa import BAYER
 
@@ -137,13 +137,13 @@ def test_the_gain_of_differences_fills_the_range_in_steps_of_1_2_5(size: float) 
 
 def test_equal_planes_differ_by_mid_grey_everywhere() -> None:
     one = np.random.default_rng(3).random((4, 8, 8), np.float32)
-    found = differences({"a": one, "b": one.copy()}, {"a": Space.MOSAIC, "b": Space.MOSAIC}, Light(WB))
+    found = differences({"a": one, "b": one.copy()}, {"a": Space.MOSAIC, "b": Space.MOSAIC}, Lighting(WB))
     assert (dev.difference(found["b"], 100) == 128).all()
 
 
 def test_a_grey_difference_is_grey_and_keeps_its_sign() -> None:
     planes = {"a": grey(0.2, Space.MOSAIC).numpy(), "b": grey(0.3, Space.MOSAIC).numpy()}
-    seen = dev.difference(differences(planes, dict.fromkeys("ab", Space.MOSAIC), Light(WB))["b"], 2)
+    seen = dev.difference(differences(planes, dict.fromkeys("ab", Space.MOSAIC), Lighting(WB))["b"], 2)
     assert np.ptp(seen) == 0
     assert seen[0, 0, 0, 0] == 128 + round(255 * 0.2)
 
@@ -154,7 +154,7 @@ def test_only_what_can_be_compared_is_compared() -> None:
     spaces = {"hr": linear, "lr": linear, "odd": linear, "shown": display, "depth": linear}
     data = {n: np.full(s, 0.25, np.float32) for n, s in shapes.items()}
     data["lr"][:, 1, 1] = 0.5
-    found = differences(data, spaces, Light())
+    found = differences(data, spaces, Lighting())
     assert list(found) == ["lr"]
     assert found["lr"].shape == (1, 3, 8, 8)
     assert found["lr"][0, 0].nonzero().min() == 4  # the enlarged lower right quarter
@@ -177,21 +177,21 @@ def test_a_kernel_is_upright_and_its_empty_border_is_said() -> None:
 
 def test_planes_grow_by_repeated_pixels_to_one_size() -> None:
     assert cell_size([(4, 64, 64)]) == (192, 192)
-    small = plane_tile("lr", np.random.default_rng(0).random((3, 8, 8)), "linear", Light(), (192, 192))
+    small = plane_tile("lr", np.random.default_rng(0).random((3, 8, 8)), "linear", Lighting(), (192, 192))
     seen = np.asarray(small.picture)
     assert seen.shape == (192, 192, 3)
     assert np.array_equal(seen, seen[::24, ::24].repeat(24, 0).repeat(24, 1))
-    large = plane_tile("big", np.full((3, 1000, 500), 0.5), "linear", Light(), cell_size([(3, 1000, 500)]))
+    large = plane_tile("big", np.full((3, 1000, 500), 0.5), "linear", Lighting(), cell_size([(3, 1000, 500)]))
     assert large.picture.size == (192, 384)
 
 
 @given(st.text(max_size=60), st.integers(20, 300), st.integers(10, 20))
 def test_text_is_neither_wider_than_its_place_nor_shortened(text: str, width: int, size: int) -> None:
-    from degrade.look.typeset import plain
+    from degrade.look.typeset import printable
 
     lines = Text.set(text, width, size).lines
-    assert "".join("".join(lines).split()) == "".join(plain(text).split())
-    assert all(measure(line, size) <= width or len(line) == 1 for line in lines)
+    assert "".join("".join(lines).split()) == "".join(printable(text).split())
+    assert all(text_width(line, size) <= width or len(line) == 1 for line in lines)
 
 
 @pytest.mark.parametrize("count", range(1, 9))
@@ -214,7 +214,7 @@ def test_a_sheet_has_its_columns_and_clear_margins(count: int) -> None:
 def test_captions_of_any_length_stay_in_their_column() -> None:
     cell = (90, 90)
     names = ("x", "a_plane_with_a_very_long_name_indeed", "Wwwwwwwwwwwwwwwwwwwwwwwww")
-    tiles = [plane_tile(n, np.zeros((3, 9, 9)), "linear", Light(), cell) for n in names]
+    tiles = [plane_tile(n, np.zeros((3, 9, 9)), "linear", Lighting(), cell) for n in names]
     line = np.asarray(paint_tiles(tiles, cell, GAP))
     for k in (1, 2):
         assert (line[:, k * (90 + GAP) - GAP : k * (90 + GAP)] == PAPER).all()
@@ -230,12 +230,12 @@ def test_draws_are_grouped_rounded_and_complete() -> None:
         "optics.unused": float("nan"),
         "n.k1": None,
     }
-    made = Draws.set(drawn, 400, {"optics.kernels.0.sigma": "px", "iso": ""})
+    made = DrawnColumns.set(drawn, 400, {"optics.kernels.0.sigma": "px", "iso": ""})
     assert [(n.lines, v.lines) for n, v in made.groups] == [
         (("optics",), ("sigma = 1.23 px   pick = airy",)),
         (("row",), ("iso = 400",)),
     ]
-    many = Draws.set({f"op.field_{i}": i + 0.5 for i in range(40)}, 300)
+    many = DrawnColumns.set({f"op.field_{i}": i + 0.5 for i in range(40)}, 300)
     said = " ".join(line for _, values in many.groups for line in values.lines)
     assert all(f"field_{i} = {i + 0.5:g}" in said for i in range(40))
     assert all(values.width <= 300 - many.indent for _, values in many.groups)
@@ -262,9 +262,9 @@ def contains(sheet: NDArray[np.uint8], picture: NDArray[np.uint8]) -> bool:
 
 def test_white_balance_comes_from_the_row_or_its_columns() -> None:
     row = Row(0, "a", {}, {"wb_r": 2.0, "wb_b": 1.5})
-    assert Light.of(row).white_balance == WB
-    assert Light.of(Row(0, "a", {}, {}, WB, WARM)) == Light(WB, WARM)
-    assert Light.of(Row(0, "a", {})) == Light()
+    assert Lighting.of(row).white_balance == WB
+    assert Lighting.of(Row(0, "a", {}, {}, WB, WARM)) == Lighting(WB, WARM)
+    assert Lighting.of(Row(0, "a", {})) == Lighting()
 
 
 def test_a_contact_sheet_is_written_with_rows_spread_over_the_store(tmp_path: Path) -> None:

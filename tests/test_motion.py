@@ -31,7 +31,7 @@ def moments(field: Tensor) -> tuple[float, float, float, float, float]:
 
 @given(st.lists(st.tuples(st.floats(-30, 30), st.floats(-30, 30)), min_size=1, max_size=9))
 def test_a_path_keeps_its_centroid(points: list[tuple[float, float]]) -> None:
-    field = motion.laid(torch.tensor([points], dtype=torch.float64), N)[0]
+    field = motion.on_grid(torch.tensor([points], dtype=torch.float64), N)[0]
     total, y, x, *_ = moments(field)
     assert field.min() >= 0
     assert total == pytest.approx(1, abs=1e-9)
@@ -39,14 +39,14 @@ def test_a_path_keeps_its_centroid(points: list[tuple[float, float]]) -> None:
 
 
 def test_what_runs_off_the_field_stays_on_its_border() -> None:
-    field = motion.laid(torch.tensor([[[0.0, 500.0], [-500.0, 0.0]]]), N)[0]
+    field = motion.on_grid(torch.tensor([[[0.0, 500.0], [-500.0, 0.0]]]), N)[0]
     assert field[N // 2, N - 1] == field[0, N // 2] == 0.5
 
 
 def test_a_line_lies_along_its_azimuth() -> None:
     """x right, y down: at 30 degrees it falls to the right; its variance is L^2 / 12 and that of a bilinear dot."""
     length, angle = 12.0, math.radians(30)
-    field = motion.laid(motion.line(t(length), t(angle)), N)[0]
+    field = motion.on_grid(motion.line(t(length), t(angle)), N)[0]
     _, y, x, vy, vx = moments(field)
     assert (y, x) == pytest.approx((0, 0), abs=1e-9)
     assert vx == pytest.approx(length**2 / 12 * math.cos(angle) ** 2 + 1 / 6, abs=0.01)
@@ -56,13 +56,13 @@ def test_a_line_lies_along_its_azimuth() -> None:
 
 
 def test_a_level_line_is_exact() -> None:
-    row = motion.laid(motion.line(t(4.0), t(0.0), steps=4000), N)[0, N // 2, N // 2 - 3 : N // 2 + 4]
+    row = motion.on_grid(motion.line(t(4.0), t(0.0), steps=4000), N)[0, N // 2, N // 2 - 3 : N // 2 + 4]
     # four pixels long between two half ones, each end shared bilinearly with the next
     assert row.tolist() == pytest.approx([0, 1 / 8, 1 / 4, 1 / 4, 1 / 4, 1 / 8, 0], abs=1e-4)
 
 
 def test_two_lines_are_two_lines() -> None:
-    field = motion.laid(motion.lines(t(0.0, 6.0), t(8.0, 8.0), t(0.0, math.pi / 2)), N)
+    field = motion.on_grid(motion.lines(t(0.0, 6.0), t(8.0, 8.0), t(0.0, math.pi / 2)), N)
     assert field[0, N // 2 - 4, N // 2] == field[0, N // 2 + 4, N // 2] == pytest.approx(0.5)
     upright = field[1]
     assert upright[:, N // 2 - 4].sum().item() == pytest.approx(0.5)

@@ -75,7 +75,7 @@ def test_the_nearest_colour_is_the_nearest(k: int, seed: int, metric: few.Metric
     rng = np.random.default_rng(seed)
     x = torch.from_numpy((0.5 + spread * (rng.random((2, 3, 20, 30)) - 0.5)).astype(np.float32))
     palette = torch.from_numpy(rng.random((k, 3)).astype(np.float32))
-    labels = few.nearest(x, palette, metric)
+    labels = few.nearest_colours(x, palette, metric)
     pixels = few.to_metric(x, metric).double()
     colours = few.to_metric(palette.T[:, :, None], metric)[:, :, 0].T.double()
     distance = (pixels[:, None] - colours[None, :, :, None, None]).square().sum(2)
@@ -85,7 +85,7 @@ def test_the_nearest_colour_is_the_nearest(k: int, seed: int, metric: few.Metric
 
 def test_the_first_of_equal_colours_is_taken() -> None:
     palette = torch.tensor([[0.9, 0.9, 0.9], [0.2, 0.2, 0.2], [0.2, 0.2, 0.2]])
-    assert few.nearest(torch.full((1, 3, 4, 4), 0.3), palette).unique().tolist() == [1]
+    assert few.nearest_colours(torch.full((1, 3, 4, 4), 0.3), palette).unique().tolist() == [1]
 
 
 def test_colours_of_a_picture_that_has_few_are_found_exactly() -> None:
@@ -106,7 +106,7 @@ def test_the_numbers_given_decide() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_finds_the_same() -> None:
     x, palette = picture()[None], few.k_means(picture(), 32, unit(32))
-    same = few.nearest(x, palette) == few.nearest(x.cuda(), palette.cuda()).cpu()
+    same = few.nearest_colours(x, palette) == few.nearest_colours(x.cuda(), palette.cuda()).cpu()
     assert same.double().mean() > 0.9999
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from degrade import Choice, Integer, Key, LogUniform, Normal, Param, Seed, Uniform, UnknownName
 from degrade.core.param import Model
-from degrade.core.prior import Prior, bounds, plain
+from degrade.core.prior import Prior, as_data, bounds
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import GaussianKernel
@@ -53,7 +53,7 @@ def test_draws_lie_within_the_bounds_and_many_are_one_by_one(prior: Prior, seed:
 
 @given(priors)
 def test_written_and_read_again_it_is_the_same(prior: Prior) -> None:
-    ((name, args),) = json.loads(json.dumps(plain(prior))).items()
+    ((name, args),) = json.loads(json.dumps(as_data(prior))).items()
     assert Prior.parse(name, args) == prior
     assert eval(repr(prior)) == prior
 
@@ -106,7 +106,7 @@ def test_one_key_form(written: dict[str, Any], meant: Prior) -> None:
 
     read = Any_.model_validate({"x": written}).x
     assert read == meant
-    assert json.dumps(plain(read)) == json.dumps(plain(Any_(x=meant).x))
+    assert json.dumps(as_data(read)) == json.dumps(as_data(Any_(x=meant).x))
 
 
 REFUSED: list[tuple[Any, str]] = [

@@ -148,7 +148,7 @@ def test_gain_and_read_noise_there_and_back(k1: float, k0: float, iso: float) ->
 @given(positive, positive, st.floats(100, 65535), st.floats(50, 1e5))
 def test_noise_profile_there_and_back(k1: float, k0: float, span: float, iso: float) -> None:
     shot, offset = noise.to_profile(k1, k0, span, iso)
-    assert noise.from_profile(shot, offset, span, iso) == pytest.approx((k1, k0))
+    assert noise.line_of_profile(shot, offset, span, iso) == pytest.approx((k1, k0))
     assert shot * 0.3 + offset == pytest.approx((k1 * 0.3 * span + k0) * iso / 100 / span**2)
 
 

@@ -17,7 +17,7 @@ def noise(b: int = 2, h: int = 40, w: int = 50, seed: int = 0) -> torch.Tensor:
 
 def test_gaussian_is_scipys() -> None:
     x, sigma = noise(), torch.tensor([0.7, 2.0])
-    ours = smooth.gaussian(x, sigma, 8)
+    ours = smooth.gaussian_smoothed(x, sigma, 8)
     for row, s, found in zip(x, sigma.tolist(), ours, strict=True):
         theirs = ndimage.gaussian_filter(row.double().numpy(), (0, s, s), radius=8, mode="nearest")
         np.testing.assert_allclose(found, theirs, atol=1e-6)
@@ -76,7 +76,7 @@ def test_edges_stay_where_they_should() -> None:
     x = step + 0.04 * (noise(1, 64, 64) - 0.5)
     one = torch.ones(1)
     found = {
-        "gaussian": smooth.gaussian(x, 3 * one, 9),
+        "gaussian": smooth.gaussian_smoothed(x, 3 * one, 9),
         "bilateral": smooth.bilateral(x, 3 * one, 0.1 * one, 9),
         "guided": smooth.guided(x, 0.05 * one, 4),
     }
@@ -103,6 +103,10 @@ def test_strips_make_no_difference(name: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("radius", [1, 7])
 def test_flat_stays_flat(radius: int) -> None:
     x, one = torch.full((1, 3, 20, 20), 0.3), torch.ones(1)
-    found = (smooth.gaussian(x, one, radius), smooth.bilateral(x, one, one, radius), smooth.guided(x, one, radius))
+    found = (
+        smooth.gaussian_smoothed(x, one, radius),
+        smooth.bilateral(x, one, one, radius),
+        smooth.guided(x, one, radius),
+    )
     for y in found:
         torch.testing.assert_close(y, x, atol=1e-6, rtol=0)

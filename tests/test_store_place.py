@@ -18,7 +18,7 @@ import stores
 from degrade.core.errors import StoreError
 from degrade.pairs.store import PatchStore
 from degrade.store.copy import copy
-from degrade.store.location import Unreachable, place
+from degrade.store.location import Unreachable, locate
 from degrade.store.verify import verify
 from degrade.store.write import create
 
@@ -210,7 +210,7 @@ def test_long_files_are_fetched_in_pieces_and_cut_ones_noticed(tmp_path):
     data = np.random.default_rng(0).bytes((16 << 20) + 5)
     (tmp_path / "file").write_bytes(data)
     with served.served(tmp_path) as (address, _):
-        there = place(address)
+        there = locate(address)
         assert b"".join(there.pieces("file", len(data))) == data
         for cut in (len(data) - 1, (16 << 20) - 7, 8 << 20, (8 << 20) - 1, 3):
             (tmp_path / "file").write_bytes(data[:cut])

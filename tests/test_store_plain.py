@@ -14,7 +14,7 @@ import stores
 
 from degrade.core.errors import StoreError
 from degrade.store.layout import Layout, PlaneLayout
-from degrade.store.mapped import Mapped, Positioned, _file, plain
+from degrade.store.mapped import Mapped, Positioned, _file, plain_shards
 
 #: rows of a page and more, so that shards follow each other at whole pages; the last shard is not full
 PAGES = dataclasses.replace(
@@ -30,7 +30,7 @@ def built(request, tmp_path_factory):
 
 def reader(store, layout: Layout, mapped: bool):
     metadata = json.loads((store / "shown/zarr.json").read_text())
-    return plain(store / "shown", layout.planes[0], metadata, mapped)
+    return plain_shards(store / "shown", layout.planes[0], metadata, mapped)
 
 
 def written(layout: Layout) -> np.ndarray:
@@ -153,4 +153,4 @@ def test_an_array_that_is_not_plain_has_no_such_reader(built):
     store, layout = built
     metadata = json.loads((store / "shown/zarr.json").read_text())
     metadata["codecs"][0]["configuration"]["codecs"].append({"name": "zstd", "configuration": {"level": 1}})
-    assert plain(store / "shown", layout.planes[0], metadata, True) is None
+    assert plain_shards(store / "shown", layout.planes[0], metadata, True) is None

@@ -18,7 +18,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
 from degrade.core.errors import StoreError, UnknownName
 from degrade.pairs.store import PatchStore
-from degrade.store.mapped import plain
+from degrade.store.mapped import plain_shards
 from degrade.store.shard import crc32c, plain_rows
 from degrade.store.write import create
 
@@ -123,7 +123,7 @@ def test_info_is_plain(store, path):
 def reader(store, plane, mapped):
     """The reader of a plane's plain shards."""
     metadata = json.loads((store / plane / "zarr.json").read_bytes())
-    return plain(store / plane, stores.LAYOUT.plane(plane), metadata, mapped)
+    return plain_shards(store / plane, stores.LAYOUT.plane(plane), metadata, mapped)
 
 
 def test_every_shard_is_read_in_place(store, path):

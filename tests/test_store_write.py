@@ -20,7 +20,7 @@ from degrade.pairs.store import PatchStore
 from degrade.store.disk import locked
 from degrade.store.finalise import finalise
 from degrade.store.layout import Column, Layout, PlaneLayout
-from degrade.store.mapped import plain
+from degrade.store.mapped import plain_shards
 from degrade.store.metadata import plane_metadata
 from degrade.store.shard import shard_bytes, shard_key
 from degrade.store.write import PhotoFact, ShardWriter, create, done_shards, read_layout, shard_done
@@ -84,7 +84,7 @@ def test_any_shard_equals_zarr_python(tmp_path_factory, dtype, rows, per_shard, 
         span = layout.shard_rows(k)
         assert (folder / "p" / shard_key(metadata, k)).read_bytes() == shard_bytes(values[span], per_shard)
     found = np.empty_like(values)
-    held = plain(folder / "p", layout.planes[0], metadata, mapped=True)
+    held = plain_shards(folder / "p", layout.planes[0], metadata, mapped=True)
     assert held.holds(np.arange(rows)).all()
     held.gather(np.arange(rows), found)
     np.testing.assert_array_equal(found, values)

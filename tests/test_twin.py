@@ -30,7 +30,7 @@ SEED, COUNTERS = torch.tensor([1, 2**52]), torch.arange(-3, 9)
 GIVEN: dict[str, tuple[Callable[..., Tensor], tuple[Any, ...], float]] = {
     "bayer._sampled": (bayer._sampled, (rand(5, 2, 3, 8, 10),), 0),
     "resize._summed": (resize._summed, (X, resize.taps(21, 9, "lanczos"), resize.taps(34, 50, "bicubic")), 1e-6),
-    "jpeg.quantised": (jpeg.quantised, (X, *jpeg.tables(torch.tensor([30, 90])), "4:2:0"), 0),
+    "jpeg.requantised": (jpeg.requantised, (X, *jpeg.tables(torch.tensor([30, 90])), "4:2:0"), 0),
     "display._counts": (display._counts, (4 * X - 2, 30 * X), 0),
     "display.gaussian": (display.gaussian, (X, TWO, TWO, SEED, (-3, 5)), 1e-6),
     "display.poisson": (display.poisson, (X, TWO, 300 * TWO, TWO, SEED, (-3, 5)), 1e-6),

@@ -16,14 +16,13 @@ import rawpy
 import torch
 from numpy.typing import NDArray
 
+from degrade.core.disk import StrPath
 from degrade.core.errors import PhotoError
 from degrade.maths import bayer
+from degrade.maths.types import Array
 from degrade.photos.facts import RawFacts
 from degrade.photos.folder import RAW_EXTENSIONS, find_photos, path_of
 from degrade.photos.raw import raw_facts, read_raw
-
-Array = NDArray[np.float64]
-Folder = str | os.PathLike[str]
 
 PLANES = ("R", "G1", "G2", "B")
 _CLIPPED = 0.01  # share of a plane's photosites at saturation that a flat may have: hot pixels, not highlights
@@ -44,7 +43,7 @@ class Shot:
         return self.iso, self.facts.exposure, self.facts.aperture
 
 
-def find_shots(folder: Folder, iso: float | None = None) -> list[Shot]:
+def find_shots(folder: StrPath, iso: float | None = None) -> list[Shot]:
     """The RAW files of a folder in the order of their names.
 
     Args:
@@ -65,7 +64,7 @@ def find_shots(folder: Folder, iso: float | None = None) -> list[Shot]:
     return [shot(path_of(folder, p.key), iso) for p in photos]
 
 
-def shot(path: Folder, iso: float | None = None) -> Shot:
+def shot(path: StrPath, iso: float | None = None) -> Shot:
     """One file and what it says.
 
     Raises:
@@ -120,7 +119,7 @@ def paired(shots: Sequence[Shot], kind: str) -> tuple[list[tuple[Shot, Shot]], l
     return pairs, left
 
 
-def mosaic(one: Shot) -> Array:
+def mosaic_of(one: Shot) -> Array:
     """(4, h, w) DN of R G1 G2 B."""
     facts = one.facts
     black = np.array(facts.black)[:, None, None]

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from degrade.core.errors import PhotoError, nearest
 from degrade.gear.lens import CHANNELS, Lens, half_sides
+from degrade.maths.types import Array
 from degrade.photos.image import read_picture
 
 TEMPLATE: Final = "psf_{state}_{y}_{x}.png"
 VARIABLES: Final = ("psf", "psfs", "kernel", "kernels", "f", "h")  #: looked for first in a MATLAB file
 _PLACES = ("y", "x", "row", "column", "channel")
 _NUMBER, _LETTER = r"[-+]?\d+(?:\.\d+)?", "[RGBrgb]"
-Array = NDArray[np.float64]
 Name = frozenset[tuple[str, Any]]  # the numbers and the letter in a picture's name
 
 

@@ -5,42 +5,31 @@ The brightness is the square root of the kernel, so that what spreads far is see
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from degrade.core.errors import RecipeError
 from degrade.gear.lens import Lens
-from degrade.look.typeset import INK, PAPER, RULE, SOFT, Text, save
+from degrade.look.typeset import INK, PAPER, RULE, SOFT, Text
 
 MARGIN, GAP, GUTTER = 24, 6, 52
-WIDE = 1400  #: of the grid, about, where kernels are small enough to be enlarged [pixels]
+GRID_WIDTH = 1400  #: of the grid, about, where kernels are small enough to be enlarged [pixels]
 
 
-def show(lens: Lens, path: str | Path, name: str = "lens", state: int = 0) -> Path:
-    """Writes the picture as PNG.
-
-    Raises:
-        RecipeError: if there is no such state.
-    """
-    return save(picture(lens, name, state), path)
-
-
-def picture(lens: Lens, name: str = "lens", state: int = 0) -> Image.Image:
+def lens_sheet(lens: Lens, name: str = "lens", state: int = 0) -> Image.Image:
     """The kernels of one state on their grid, with places at its sides [half diagonals].
 
     Raises:
         RecipeError: if there is no such state.
 
-    >>> picture(Lens(np.full((1, 1, 2, 3, 3, 3), 1 / 9), [0], [-0.5, 0.5])).size
+    >>> lens_sheet(Lens(np.full((1, 1, 2, 3, 3, 3), 1 / 9), [0], [-0.5, 0.5])).size
     (520, 368)
     """
     if not 0 <= state < len(lens):
         raise RecipeError(f"the lens has states 0 to {len(lens) - 1}, got {state}")
     rows, columns, _, side, _ = lens.psf.shape[1:]
-    cell = side * max(1, min(200 // side, (WIDE // columns - GAP) // side))
+    cell = side * max(1, min(200 // side, (GRID_WIDTH // columns - GAP) // side))
     wide = max(columns * (cell + GAP) - GAP, 520 - 2 * MARGIN - GUTTER)
     table = ", ".join(f"{n} {v[state]:g}" for n, v in lens.states.items())
     samples = "pixels" if lens.pitch is None else f"samples of {lens.pitch:g} um"

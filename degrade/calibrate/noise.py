@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.calibrate import flats as series
-from degrade.calibrate.flats import PLANES, Array, Folder, Shot
-from degrade.core.disk import whole
+from degrade.calibrate.flats import PLANES, Shot
+from degrade.core.disk import StrPath, whole
 from degrade.core.errors import PhotoError, speaking
 from degrade.core.explain import in_one_sentence
 from degrade.gear.cameras import Camera, Ladder
 from degrade.maths.transfer import Line, Points, fit, pair_points, picture_points
+from degrade.maths.types import Array
 from degrade.photos.raw import read_raw
 
 _TILE = 32  # packed pixels: 1,024 samples, 4.4% of error a variance
@@ -53,7 +54,7 @@ class Calibration:
     speeds: tuple[Speed, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
-    def write(self, path: Folder) -> Path:
+    def write(self, path: StrPath) -> Path:
         """Write the camera as JSON, whole or not at all; a recipe then says ``camera: path``."""
         out = Path(path)
         with whole(out) as temporary:
@@ -62,7 +63,7 @@ class Calibration:
 
 
 def from_flats(
-    flats: Folder, darks: Folder | None, *, pitch: float, iso: float | None = None, name: str | None = None
+    flats: StrPath, darks: StrPath | None, *, pitch: float, iso: float | None = None, name: str | None = None
 ) -> Calibration:
     """Photon transfer from pairs of flats, with darks or, where ``darks`` is None, the masked margin of the flats.
 
@@ -92,7 +93,7 @@ def from_flats(
     return _calibration(bright[0], speeds, pitch, name, method, warnings)
 
 
-def from_picture(path: Folder, *, pitch: float, iso: float | None = None, name: str | None = None) -> Calibration:
+def from_picture(path: StrPath, *, pitch: float, iso: float | None = None, name: str | None = None) -> Calibration:
     """Photon transfer from the even places of one picture, black as the file states it: a makeshift that says so.
 
     Tiles of 8 x 8 pixels that hold coarser structure than their noise explains are left out; noise is what differs
@@ -102,7 +103,7 @@ def from_picture(path: Folder, *, pitch: float, iso: float | None = None, name: 
         PhotoError: if the picture has too few even places.
     """
     one = series.shot(path, iso)
-    dn = series.mosaic(one)
+    dn = series.mosaic_of(one)
     rounding = series.step_of(dn) ** 2 / 12
     with speaking(PhotoError, f"{path}: "):
         raw, structure = picture_points(dn)
@@ -122,13 +123,13 @@ def from_picture(path: Folder, *, pitch: float, iso: float | None = None, name: 
     return _calibration(one, [only], pitch, name, f"even places of one picture, {Path(path).name}", [warning])
 
 
-def _chosen(raw: Points, even: NDArray[np.bool_], signal: Array, rounding: float, path: Folder) -> Points:
+def _chosen(raw: Points, even: NDArray[np.bool_], signal: Array, rounding: float, path: StrPath) -> Points:
     if even.sum() < 50:
         raise PhotoError(f"{path} has {even.sum()} even places, too few for a noise curve: take flats and darks")
     return Points(signal[:, even], raw.variance[:, even] - rounding, raw.dof[:, even])
 
 
-def from_profile(path: Folder, *, pitch: float, iso: float | None = None, name: str | None = None) -> Calibration:
+def from_profile(path: StrPath, *, pitch: float, iso: float | None = None, name: str | None = None) -> Calibration:
     """The maker's own curve, from a DNG's NoiseProfile: ``k1 = S W 100 / ISO``, ``k0 = O W^2 100 / ISO``.
 
     Raises:
@@ -154,7 +155,7 @@ def _speed(
     steps: list[float] = []
     margins: list[tuple[Array, Array]] = []
     for a, b in darks:
-        x, y = series.mosaic(a), series.mosaic(b)
+        x, y = series.mosaic_of(a), series.mosaic_of(b)
         series.check_dark(a, x)
         series.check_dark(b, y)
         margins.append((x, y))
@@ -169,7 +170,7 @@ def _speed(
     black = np.mean(blacks, axis=0)
     brightness: list[float] = []
     for a, b in flats:
-        x, y = series.mosaic(a), series.mosaic(b)
+        x, y = series.mosaic_of(a), series.mosaic_of(b)
         series.check_flat(a, x)
         series.check_flat(b, y)
         series.check_pair((a, b), x, y)

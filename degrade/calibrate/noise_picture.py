@@ -9,37 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from degrade.calibrate.flats import PLANES
 from degrade.calibrate.noise import Calibration, Speed
 from degrade.core.errors import RecipeError
-from degrade.look.plot import PLANES as COLOURS
+from degrade.look.plot import PLANE_COLOURS as COLOURS
 from degrade.look.plot import Axis, Panel
-from degrade.look.typeset import INK, PAPER, SOFT, Text, assembled, save
+from degrade.look.typeset import INK, PAPER, SOFT, Text, assembled
 from degrade.maths.transfer import Line
-
-Array = NDArray[np.float64]
+from degrade.maths.types import Array
 
 MARGIN, GAP, GUTTER = 24, 18, 46
 CURVE, RESIDUAL, WIDTH = 200, 70, 260
 _GROUPS = 24  # points a curve
 
 
-def report(calibration: Calibration, path: str | Path) -> Path:
-    """Write the report as PNG.
-
-    Raises:
-        RecipeError: if there are no measured points, as with a NoiseProfile.
-    """
-    return save(picture(calibration), path)
-
-
-def picture(calibration: Calibration) -> Image.Image:
+def noise_sheet(calibration: Calibration) -> Image.Image:
     """The report: a row an ISO, a column a plane, and what is known of each.
 
     Raises:

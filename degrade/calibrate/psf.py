@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from degrade.core.disk import StrPath
 from degrade.core.errors import PhotoError
 from degrade.gear.lens import CHANNELS, Lens
 from degrade.maths import bayer
@@ -33,7 +34,6 @@ from degrade.maths.target import Fit, centroid, misregistration, moved, psf_from
 from degrade.photos.folder import RAW_EXTENSIONS
 from degrade.photos.read import read_photo
 
-Folder = str | os.PathLike[str]
 Box = tuple[int, int, int, int]  # top, left, height, width [pixels]
 Found = TypeVar("Found")
 
@@ -54,7 +54,7 @@ class Picture:
     model: str
 
     @classmethod
-    def read(cls, path: Folder) -> Picture:
+    def read(cls, path: StrPath) -> Picture:
         """Read RAW as mosaic, anything else as linear.
 
         Raises:
@@ -86,7 +86,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Tile:
+class TileOfEdges:
     """What was measured in one tile; ``edges`` or ``fits`` are those of R G B."""
 
     row: int
@@ -110,16 +110,16 @@ class LensCalibration:
     lens: Lens
     name: str
     method: str
-    tiles: tuple[Tile, ...]
+    tiles: tuple[TileOfEdges, ...]
     warnings: tuple[str, ...] = ()
 
-    def write(self, path: Folder) -> Path:
+    def write(self, path: StrPath) -> Path:
         """Write the lens as .npz or .zarr, whole or not at all; a recipe then says ``{psf: lens, file: path}``."""
         return self.lens.write(os.fspath(path))
 
 
 def from_edges(
-    path: Folder,
+    path: StrPath,
     *,
     pitch: float,
     grid: tuple[int, int] = (1, 1),
@@ -156,8 +156,8 @@ def from_edges(
 
 
 def from_target(
-    path: Folder,
-    target: Folder,
+    path: StrPath,
+    target: StrPath,
     *,
     pitch: float,
     grid: tuple[int, int] = (1, 1),
@@ -241,16 +241,16 @@ def _calibrated(
     rows, columns = (
         [a + size * i // count for i in range(count + 1)] for a, size, count in ((top, height, m), (left, width, n))
     )
-    tiles: list[Tile] = []
+    tiles: list[TileOfEdges] = []
     for i in range(m):
         for j in range(n):
             box = rows[i], columns[j], rows[i + 1] - rows[i], columns[j + 1] - columns[j]
-            tile = Tile(i, j, box, torch.zeros(0))
+            tile = TileOfEdges(i, j, box, torch.zeros(0))
             share = float(picture.clipped[_slices(picture, box)].float().mean())
             if share > _CLIPPED:
                 raise PhotoError(f"{picture.path}: {share:.0%} of {tile.name} is clipped: expose it shorter")
             kernel, edges, fits = measured(box, tile.name)
-            tiles.append(Tile(i, j, box, kernel, edges, fits))
+            tiles.append(TileOfEdges(i, j, box, kernel, edges, fits))
     half = math.hypot(h, w) / 2
     called = name or picture.model or "unnamed lens"
     fields = [
@@ -315,7 +315,7 @@ def half_contrast(edge: Edge) -> tuple[float, float]:
     )
 
 
-def said(tile: Tile) -> str:
+def summary(tile: TileOfEdges) -> str:
     """What a tile tells, colour by colour, with 95% intervals."""
     if tile.edges:
         halves = [half_contrast(e) for e in tile.edges]

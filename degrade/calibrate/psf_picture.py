@@ -7,15 +7,13 @@ the value over the largest.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
-from degrade.calibrate.psf import LensCalibration, Tile, said
-from degrade.look.plot import CHANNELS as COLOURS
+from degrade.calibrate.psf import LensCalibration, TileOfEdges, summary
+from degrade.look.plot import CHANNEL_COLOURS as COLOURS
 from degrade.look.plot import Axis, Panel
-from degrade.look.typeset import INK, PAPER, SOFT, Text, assembled, save
+from degrade.look.typeset import INK, PAPER, SOFT, Text, assembled
 
 MARGIN, GAP, GUTTER = 24, 18, 46
 HEIGHT, REST, WIDTH, KERNEL = 170, 60, 240, 124
@@ -23,12 +21,7 @@ _BANDS = ((74, 48, 46), (48, 66, 48), (46, 56, 78))  # intervals, R G B
 _NEAR = 8.0  # pixels about the edge that are drawn
 
 
-def report(calibration: LensCalibration, path: str | Path) -> Path:
-    """Write the report as PNG."""
-    return save(picture(calibration), path)
-
-
-def picture(calibration: LensCalibration) -> Image.Image:
+def psf_sheet(calibration: LensCalibration) -> Image.Image:
     """The report: a row a tile."""
     inner = 3 * (GUTTER + WIDTH + GAP) + 3 * (KERNEL + GAP)
     lens = calibration.lens
@@ -53,8 +46,8 @@ def picture(calibration: LensCalibration) -> Image.Image:
     return assembled(head, rows, note, inner, GAP, MARGIN)
 
 
-def _row(tile: Tile, width: int) -> Image.Image:
-    head, text = Text.set(tile.name, width, 15), Text.set(said(tile), width, 12, SOFT)
+def _row(tile: TileOfEdges, width: int) -> Image.Image:
+    head, text = Text.set(tile.name, width, 15), Text.set(summary(tile), width, 12, SOFT)
     top = head.height + text.height + 8
     row = Image.new("RGB", (width, top + HEIGHT + REST + GAP + 22), PAPER)
     head.paint(row, 0, 0)
@@ -78,7 +71,7 @@ def _panel(row: Image.Image, column: int, top: int, x: Axis, y: Axis, height: in
     return Panel(row, column * (GUTTER + WIDTH + GAP) + GUTTER, top, WIDTH, height, x, y)
 
 
-def _edge(row: Image.Image, tile: Tile, top: int) -> None:
+def _edge(row: Image.Image, tile: TileOfEdges, top: int) -> None:
     """ESF over residuals, LSF, MTF."""
     across = Axis(-_NEAR, _NEAR)
     most = max(float(e.lsf.max()) for e in tile.edges)
@@ -108,7 +101,7 @@ def _edge(row: Image.Image, tile: Tile, top: int) -> None:
         mtf.line(e.frequency.tolist(), e.mtf.tolist(), colour)
 
 
-def _target(row: Image.Image, tile: Tile, top: int) -> None:
+def _target(row: Image.Image, tile: TileOfEdges, top: int) -> None:
     """Cuts across and down with bars, and the residuals against the signal."""
     radius = len(tile.fits[0].kernel) // 2
     places = list(range(-radius, radius + 1))

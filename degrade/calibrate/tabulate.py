@@ -23,7 +23,7 @@ from degrade.operators.kernels import ApertureKernel
 from degrade.operators.optics import PsfBlur
 
 
-def tabulate(
+def lens_of_blur(
     blur: PsfBlur,
     pitch: float,
     grid: tuple[int, int] = (9, 13),
@@ -50,7 +50,7 @@ def tabulate(
         RecipeError: for a grid without nodes, or states that do not differ.
 
     >>> blur = PsfBlur.model_validate({"kernels": [{"psf": "airy", "f_number": {"choice": [4, 8]}}], "radius": 7})
-    >>> lens = tabulate(blur, 4.0, (1, 1), states=3)
+    >>> lens = lens_of_blur(blur, 4.0, (1, 1), states=3)
     >>> lens.psf.shape, sorted(lens.states["f_number"])
     ((3, 1, 1, 3, 15, 15), [4.0, 8.0, 8.0])
     """

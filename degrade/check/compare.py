@@ -5,7 +5,7 @@ against its mean), the energy (mean out over mean in), the ADC's rounding and th
 the MTF. A figure is right within `SIGMAS` standard errors and a stated tolerance of what `degrade.check.predict` works
 out.
 
-Source: Janesick, Photon Transfer (SPIE 2007); EMVA Standard 1288; ISO 12233 (slanted edge).
+Source: Janesick, Photon PhotonTransfer (SPIE 2007); EMVA Standard 1288; ISO 12233 (slanted edge).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from degrade.check.measure import LEVELS, Greys, Spread, edges, greys, neutral
-from degrade.check.rules import Array
+from degrade.check.measure import LEVELS, Greys, Spread, edge_spreads, greys, neutral
 from degrade.core.errors import DegradeError, RecipeError, noting
 from degrade.core.frame import Space
 from degrade.gear import cameras
 from degrade.maths.cfa import BAYER
+from degrade.maths.types import Array
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import one_thread
 
@@ -75,7 +75,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Speed:
+class PhotonTransfer:
     """Photon transfer of the rows of one ISO, or of neighbours; NaN where no row of a grey and channel is left."""
 
     iso: Isos  #: lowest and highest
@@ -92,7 +92,7 @@ class PlaneCheck:
     name: str
     space: Space
     figures: tuple[Figure, ...]
-    speeds: tuple[Speed, ...]  #: none where the plane has no noise
+    speeds: tuple[PhotonTransfer, ...]  #: none where the plane has no noise
     spread: Spread | None
     remark: str = ""  #: why there is no MTF
 
@@ -148,7 +148,7 @@ def check(recipe: Recipe, *, camera: str | None = None, rows: int = 32) -> Check
     try:
         with torch.no_grad(), one_thread(), noting("on probes, plain photos without maps beside them"):
             patches, notes = greys(recipe, rows)
-            spreads = edges(recipe, rows)
+            spreads = edge_spreads(recipe, rows)
     except DegradeError as wrong:
         raise RecipeError(f"the recipe cannot be rendered on probes: {wrong}") from wrong
     planes = tuple(_plane(recipe, name, patches[name], spreads[name]) for name in recipe.stored)
@@ -275,7 +275,7 @@ def _by_iso(g: Greys) -> Iterator[tuple[Places, Isos]]:
         yield np.flatnonzero(np.isin(g.iso, some)), (float(some[0]), float(some[-1]))
 
 
-def _speeds(g: Greys) -> Iterator[Speed]:
+def _speeds(g: Greys) -> Iterator[PhotonTransfer]:
     for at, iso in _by_iso(g):
         rows = _rows(g, at)
         # neighbours in ISO are brought to the middle of their group
@@ -293,4 +293,4 @@ def _speeds(g: Greys) -> Iterator[Speed]:
             )
             points.append([mean, variance, variance * np.sqrt(2 / total), said])
         mean, variance, error, said = (np.stack(values) for values in zip(*points, strict=True))
-        yield Speed(iso, mean, variance, error, said)
+        yield PhotonTransfer(iso, mean, variance, error, said)

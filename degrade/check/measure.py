@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from degrade.check.predict import Said
-from degrade.check.rules import Array, State
+from degrade.check.rules import State
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Rows
 from degrade.core.operator import column
 from degrade.maths.cfa import BAYER
 from degrade.maths.slanted_edge import Edge, slanted_edge
+from degrade.maths.types import Array
 from degrade.operators.readout import BadPixels
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Rendering
@@ -32,8 +33,8 @@ BALANCE = (2.1, 1.0, 1.6)  #: white balance of the probes
 EDGE = (0.1, 0.5)  #: the two sides of the edge [fraction of white]
 ANGLE = 5.0  #: of the edge from the columns [degree]
 PLACE = (0.3, 0.4)  #: of the edge in the field, (y, x) [half diagonals]
-WIDE = 96  #: least side of the patch that the edge lies in [pixels of the crop]
-MOST = 5000  #: about the side of a photo of greys [pixels]
+EDGE_SIDE = 96  #: least side of the patch that the edge lies in [pixels of the crop]
+PHOTO_SIDE = 5000  #: about the side of a photo of greys [pixels]
 QUIET = 1e-8  #: noise variance below which rows of the edge weigh alike [fraction of white, squared]
 FAINT = 1e-6  #: their weight where nothing is said of them
 STEP = 4  #: of the frequencies that the edge's MTF is told at, every fourth is taken
@@ -73,7 +74,7 @@ def greys(recipe: Recipe, rows: int) -> tuple[dict[str, Greys], dict[str, Array]
     parts: dict[str, list[Greys]] = {name: [] for name in recipe.stored}
     notes: dict[str, list[Array]] = {}
     # room for all patches side by side, so that fixed patterns differ, as far as memory allows
-    across = min(math.isqrt(rows * len(LEVELS)), MOST // recipe.crop.size)
+    across = min(math.isqrt(rows * len(LEVELS)), PHOTO_SIDE // recipe.crop.size)
     side = _side(recipe, max(across, math.isqrt(rows - 1) + 1))
     for number, level in enumerate(LEVELS):
         photo = f"grey {number}"
@@ -130,9 +131,9 @@ def sound(rendering: Rendering, name: str, at: Rows, frame: Frame) -> Tensor:
 # -- the edge ---------------------------------------------------------------------------------------------------------
 
 
-def edges(recipe: Recipe, rows: int) -> dict[str, Spread | str]:
+def edge_spreads(recipe: Recipe, rows: int) -> dict[str, Spread | str]:
     """MTF by plane, or why there is none."""
-    recipe = _resized(recipe, rows, WIDE)
+    recipe = _resized(recipe, rows, EDGE_SIDE)
     waves = np.arange(0, 129, STEP)[:, None] / 256 * _normal()
     sums = {name: _Sum() for name in recipe.stored}
     for rendering, known in _edge_photos(recipe, rows, waves):

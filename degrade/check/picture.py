@@ -6,16 +6,15 @@ Lines are what the recipe says, points what it does, bars are 95% intervals; bel
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from degrade.check.compare import NORMAL, Check, Figure, PlaneCheck, named
 from degrade.check.measure import Spread
-from degrade.check.rules import Array
-from degrade.look.plot import CHANNELS, GREEN, RED, Axis, Panel
-from degrade.look.typeset import INK, PAPER, RULE, SOFT, Colour, Text, assembled, save
+from degrade.look.plot import CHANNEL_COLOURS, GREEN, RED, Axis, Panel
+from degrade.look.typeset import INK, PAPER, RULE, SOFT, Rgb, Text, assembled
+from degrade.maths.types import Array
 
 MARGIN, GAP, GUTTER, SIDE = 28, 34, 54, 100
 TEXT, WIDTH, CURVE, RESIDUAL, BETWEEN, TICKS = 376, 390, 230, 84, 12, 20
@@ -24,16 +23,7 @@ INNER = TEXT + 2 * (GUTTER + WIDTH) + SIDE + 12
 COOL, WARM = (96, 150, 236), (244, 176, 92)  #: of the lowest and the highest ISO
 
 
-def report(checked: Check, title: str, path: str | Path) -> Path:
-    """Write the picture as PNG, whole or not at all.
-
-    Args:
-        title: stands at the head.
-    """
-    return save(picture(checked, title), path)
-
-
-def picture(checked: Check, title: str) -> Image.Image:
+def check_sheet(checked: Check, title: str) -> Image.Image:
     """The sheet: a head, a row a plane, and how to read it."""
     head = [Text.set(title, INNER, 22), *_verdict(checked, INNER)]
     foot = Text.set(
@@ -113,7 +103,7 @@ def _transfer(sheet: Image.Image, left: int, plane: PlaneCheck) -> None:
     y = Axis(float(shown.min()) / 1.6, float(shown.max()) * 2.5, log=True)
     panel = Panel(sheet, left, 0, WIDTH, CURVE, x, y)
     panel.frame(below=False, title="photon transfer: variance [DN^2] against signal [DN]")
-    offs: list[tuple[Array, Array, Array, Colour]] = []
+    offs: list[tuple[Array, Array, Array, Rgb]] = []
     for i, speed in enumerate(plane.speeds):
         colour = _shade(i / max(len(plane.speeds) - 1, 1))
         for c in range(speed.mean.shape[1]):
@@ -157,7 +147,7 @@ def _names(sheet: Image.Image, panel: Panel, plane: PlaneCheck) -> None:
             above = top + text.height
 
 
-def _shade(share: float) -> Colour:
+def _shade(share: float) -> Rgb:
     r, g, b = (round(a + (z - a) * share) for a, z in zip(COOL, WARM, strict=True))
     return r, g, b
 
@@ -179,7 +169,7 @@ def _spread(sheet: Image.Image, left: int, spread: Spread | None) -> None:
     below = _below(sheet, left, x, reach, False) if reach else None
     if below is None:
         _empty(sheet, left, "the recipe does not say how sharp it is", CURVE + BETWEEN, RESIDUAL)
-    for c, colour in enumerate(CHANNELS):
+    for c, colour in enumerate(CHANNEL_COLOURS):
         good = np.isfinite(spread.said[c])
         panel.line(spread.frequency[good], spread.said[c, good], colour)
         # colours side by side, so that none hides another

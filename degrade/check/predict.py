@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from degrade.check.rules import Array, At, State, of_row, said
+from degrade.check.rules import At, State, of_row, predicted
+from degrade.maths.types import Array
 from degrade.recipe.paths import Path
 from degrade.recipe.render import Rendering
 
@@ -62,7 +63,7 @@ class Said:
         if name == self.paths.crop_name:
             return before
         drawn = self.photo.ops[name] if behind else self.photo.recipe.operators[name].draw(self.photo.key.at(name))
-        return said(of_row(drawn, row), before, at)
+        return predicted(of_row(drawn, row), before, at)
 
     @property
     def _entering(self) -> float:

@@ -21,6 +21,7 @@ from degrade.core.operator import Drawn, Operator, Split
 from degrade.core.patches import Patches
 from degrade.core.spec import Spec
 from degrade.maths.cfa import BAYER
+from degrade.maths.types import Array
 from degrade.operators.light import Exposure
 from degrade.operators.noise import CurveNoise, PhotonNoise, electron
 from degrade.operators.optics import Illumination, LateralChromatic, PsfBlur
@@ -28,9 +29,8 @@ from degrade.operators.readout import BadPixels, DarkCurrent, FullWell, PixelRes
 from degrade.operators.sampling import Downsample
 from degrade.operators.sensor import Mosaic, Quantise, Saturate
 
-Array = NDArray[np.float64]
-Waves = NDArray[np.complex128]
-K = TypeVar("K", bound=Operator)
+Spectrum = NDArray[np.complex128]
+_K = TypeVar("_K", bound=Operator)
 
 CLEAR = 5.5  #: a level is clipped where it comes so near to a limit [sigma]
 TIE = 0.01  #: rounding cannot be told so near to half a step [DN]
@@ -43,7 +43,7 @@ class State:
 
     mean: Array  #: (c,) signal
     variance: Array  #: (c,) of the noise
-    transfer: Waves  #: (c, f) contrast that waves have kept, with their phase
+    transfer: Spectrum  #: (c, f) contrast that waves have kept, with their phase
     bell: bool = True  #: the noise is normal
     white: bool = True  #: and independent from pixel to pixel
     iso: float = float("nan")  #: of the last noise on the path
@@ -53,7 +53,7 @@ class State:
         nothing = np.full(channels, np.nan)
         return State(nothing, nothing, np.full((channels, self.transfer.shape[1]), np.nan + 0j), iso=self.iso)
 
-    def filtered(self, transfer: Waves) -> State:
+    def filtered(self, transfer: Spectrum) -> State:
         """After a filter that keeps the mean; noise that it would correlate is no longer said."""
         variance = np.where(self.variance == 0, 0.0, np.nan)
         return replace(self, variance=variance, transfer=self.transfer * transfer)
@@ -92,7 +92,7 @@ def rule(*kinds: type[Operator]) -> Callable[[Rule], Rule]:
     return add
 
 
-def said(op: Operator, state: State, at: At) -> State:
+def predicted(op: Operator, state: State, at: At) -> State:
     """What an operator, drawn for one row, makes of what enters it."""
     known = next((RULES[kind] for kind in type(op).__mro__ if kind in RULES), None)
     return state.silent(op.plan(at.spec).channels) if known is None else known(op, state, at)
@@ -124,7 +124,7 @@ def _container(op: Container, state: State, at: At) -> State:
         if isinstance(one, BadPixels):  # told apart only where it stands for itself
             return state.silent(op.plan(at.spec).channels)
         after = one.plan(at.spec)
-        state = said(one, state, at)
+        state = predicted(one, state, at)
         at = replace(at, spec=after, pixel=at.pixel * after.grid.scale[0] / at.spec.grid.scale[0])
     return state
 

@@ -28,7 +28,8 @@ def noise(
 ) -> None:
     """Measure k1 and k0 of a camera, from flats and darks at best; a recipe then says `camera: FILE`."""
     from degrade.calibrate.noise import from_flats, from_picture, from_profile
-    from degrade.calibrate.noise_picture import report as draw
+    from degrade.calibrate.noise_picture import noise_sheet
+    from degrade.look.typeset import save
 
     chosen = [path for path in (flats, profile, picture) if path is not None]
     if len(chosen) != 1:
@@ -48,7 +49,7 @@ def noise(
         k1, k0 = (f"{v:.4g} +- {1.96 * e:.2g}" for v, e in ((line.k1, line.k1_error), (line.k0, line.k0_error)))
         say(f"{plane:2} k1 {k1} DN, k0 {k0} DN^2 at ISO 100")
     if report is not None:
-        say(f"{draw(found, report)}: look at it")
+        say(f"{save(noise_sheet(found), report)}: look at it")
     say(f"{found.write(out)}: name it in a recipe, `source: {{camera: {out}}}`")
 
 
@@ -67,8 +68,9 @@ def psf(
     report: Annotated[Path | None, typer.Option(help="A PNG with curves, kernels, residuals and intervals.")] = None,
 ) -> None:
     """Measure a lens's PSF, from slanted edges or a known target; a recipe then says `{psf: lens, file: FILE}`."""
-    from degrade.calibrate.psf import from_edges, from_target, said
-    from degrade.calibrate.psf_picture import report as draw
+    from degrade.calibrate.psf import from_edges, from_target, summary
+    from degrade.calibrate.psf_picture import psf_sheet
+    from degrade.look.typeset import save
 
     if out.suffix not in (".npz", ".zarr"):
         raise typer.BadParameter(f"must end in .npz or .zarr, got {out.name}", param_hint="--out")
@@ -85,9 +87,9 @@ def psf(
     for warning in found.warnings:
         say(warning, "[yellow]warning[/] ")
     for tile in found.tiles:
-        say(f"{tile.name}: {said(tile)}")
+        say(f"{tile.name}: {summary(tile)}")
     if report is not None:
-        say(f"{draw(found, report)}: look at it")
+        say(f"{save(psf_sheet(found), report)}: look at it")
     say(f"{found.write(out)}: name it in a recipe, `kernels: [{{psf: lens, file: {out}}}]`")
 
 

@@ -29,7 +29,8 @@ def check(
     Photon transfer, energy, colour of grey and MTF of each plane. Exit status: 0 all agree, 1 some do not.
     """
     from degrade.check.compare import check as measured
-    from degrade.check.picture import report
+    from degrade.check.picture import check_sheet
+    from degrade.look.typeset import save
 
     name = Path(recipe).stem
     found = measured(Recipe.load(recipe), camera=camera, rows=rows)
@@ -47,7 +48,7 @@ def check(
     for plane in found.planes:
         if plane.remark:
             say(f"plane {plane.name}: {plane.remark}", "[yellow]note[/] ")
-    say(f"{report(found, name, out or Path(f'check-{name}.png'))}: look at it")
+    say(f"{save(check_sheet(found, name), out or Path(f'check-{name}.png'))}: look at it")
     for wrong in found.wrong:
         say(wrong, "[red]wrong[/] ")
     raise typer.Exit(1 if found.wrong else 0)

@@ -29,7 +29,7 @@ def export(
     aspect: Aspect = 1.5,
 ) -> None:
     """Write the kernels of a recipe's blur as a lens, which a recipe may name in its stead."""
-    from degrade.calibrate.tabulate import tabulate
+    from degrade.calibrate.tabulate import lens_of_blur
     from degrade.core.errors import RecipeError, find
     from degrade.gear.cameras import Camera
     from degrade.operators.optics import PsfBlur
@@ -46,7 +46,7 @@ def export(
     if named in (None, "auto"):
         raise typer.BadParameter("name the camera, whose pitch the samples get", param_hint="--camera")
     with bar() as progress:
-        found = tabulate(
+        found = lens_of_blur(
             blur,
             Camera.named(str(named)).pitch,
             (int(nodes[1]), int(nodes[2])),
@@ -106,14 +106,15 @@ def show(
     state: Annotated[int, typer.Option(help="Number of the state.", min=0)] = 0,
 ) -> None:
     """Say what a lens holds, and write its kernels over the field as a picture."""
-    from degrade.calibrate.lens_picture import show as draw
+    from degrade.calibrate.lens_picture import lens_sheet
     from degrade.gear.lens import Lens
+    from degrade.look.typeset import save
 
     found = Lens.named(file)
     say(_said(found.psf.shape))
     for i in range(len(found)):
         say(f"state {i}: {', '.join(f'{n} {v[i]:g}' for n, v in found.states.items())}".removesuffix(": "))
-    say(f"{draw(found, out, Path(file).name, state)}: look at it")
+    say(f"{save(lens_sheet(found, Path(file).name, state), out)}: look at it")
 
 
 def _said(shape: tuple[int, ...]) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+StrPath = str | os.PathLike[str]  #: what names a file or a folder
+
 
 @contextmanager
 def whole(path: Path, temporary: Path | None = None, sync: bool = True) -> Generator[Path]:

@@ -19,8 +19,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-T = TypeVar("T")
-MOST = 12  #: names that are listed
+_T = TypeVar("_T")
+LISTED = 12  #: names that are listed
 
 
 class DegradeError(Exception):
@@ -60,14 +60,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else ""
-    if len(known) <= MOST:
+    if len(known) <= LISTED:
         there = ", ".join(known) or "none"
         return f"{hint} There are: {there}" if hint else f"there are: {there}"
-    alike = ", ".join(difflib.get_close_matches(name, known, n=MOST, cutoff=0))
-    return hint or f"there are: {alike} and {len(known) - MOST} more"
+    alike = ", ".join(difflib.get_close_matches(name, known, n=LISTED, cutoff=0))
+    return hint or f"there are: {alike} and {len(known) - LISTED} more"
 
 
-def find(name: str, named: Mapping[str, T], what: str) -> T:
+def find(name: str, named: Mapping[str, _T], what: str) -> _T:
     """``named[name]``, or an error that names the nearest.
 
     Raises:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from degrade.core.errors import RecipeError, nearest
 
-Place = tuple[int | str, ...]
-Fields = Callable[[Place], Iterable[str]]  #: names of the fields that may stand where an unknown one was found
+FieldPlace = tuple[int | str, ...]
+Fields = Callable[[FieldPlace], Iterable[str]]  #: names of the fields that may stand where an unknown one was found
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Group, Rows, agreeing, among, merge, parts
 from degrade.core.key import Key, Keys
 from degrade.core.param import Model
-from degrade.core.prior import Choice, Prior, plain
+from degrade.core.prior import Choice, Prior, as_data
 from degrade.core.spec import Spec, up
 from degrade.core.tree import leaves, mapped, put, rebuilt
 
@@ -189,7 +189,7 @@ class Operator(Model):
     def _record(self) -> dict[str, Any]:
         if stacked(self):
             raise TypeError("a stack of operators has no record; draw at one address for that")
-        return {"op": self.op, **{n: plain(v) for n, v in self.__dict__.items()}}
+        return {"op": self.op, **{n: as_data(v) for n, v in self.__dict__.items()}}
 
     def __eq__(self, other: object) -> bool:
         if stacked(self) or (isinstance(other, Operator) and stacked(other)):

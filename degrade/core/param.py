@@ -9,14 +9,22 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, Union, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from degrade.core.errors import RecipeError, UnknownName, nearest
-from degrade.core.prior import Prior, plain
+from degrade.core.prior import Prior, as_data
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class _ParamSchema:
@@ -42,7 +50,7 @@ class _ParamSchema:
                     raise RecipeError(f"{value.name}: {first['msg'].lower()}, got {first['input']!r}{hint}") from wrong
             return inner(value)
 
-        written = core_schema.plain_serializer_function_ser_schema(plain)
+        written = core_schema.plain_serializer_function_ser_schema(as_data)
         return core_schema.no_info_wrap_validator_function(
             validate, handler.generate_schema(kind), serialization=written
         )
@@ -68,7 +76,9 @@ def misplaced(field: FieldInfo) -> bool:
     return len(field.metadata) > 1 and any(isinstance(m, _ParamSchema) for m in field.metadata)
 
 
-Param = Annotated[Union[T, Prior], _ParamSchema()]  # noqa: UP007  (a generic alias needs Union)
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Param = Annotated[Union[_T, Prior], _ParamSchema()]  # noqa: UP007  (a generic alias needs Union)
 
 
 class Model(BaseModel):

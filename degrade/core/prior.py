@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from degrade.core.errors import RecipeError, find
 from degrade.core.key import Key
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Prior:
@@ -52,7 +52,7 @@ class Prior:
 
     def record(self) -> Any:
         """The arguments as plain data, in order."""
-        return [plain(getattr(self, f.name)) for f in fields(cast(Any, self))]
+        return [as_data(getattr(self, f.name)) for f in fields(cast(Any, self))]
 
     @staticmethod
     def parse(name: str, args: Any) -> Prior:
@@ -218,7 +218,7 @@ class Choice(Prior, name="choice"):
         return Choice(*map(check, self.values))
 
     def record(self) -> Any:
-        return [plain(v) for v in self.values]
+        return [as_data(v) for v in self.values]
 
     @property
     def numeric(self) -> bool:
@@ -245,14 +245,14 @@ def _plain(key: Key, value: Any) -> Any:
     return value if key.many else value.item()
 
 
-def plain(value: Any) -> Any:
+def as_data(value: Any) -> Any:
     """A field's value as JSON can hold it: priors as one-key mappings, models by name, numbers as Python's own."""
     if isinstance(value, Prior):
         return {value.name: value.record()}
     if isinstance(value, tuple | list):
-        return [plain(v) for v in cast("tuple[Any, ...]", value)]
+        return [as_data(v) for v in cast("tuple[Any, ...]", value)]
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in cast("dict[str, Any]", value).items()}
+        return {k: as_data(v) for k, v in cast("dict[str, Any]", value).items()}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return value.item() if isinstance(value, np.generic) else value

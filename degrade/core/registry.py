@@ -14,10 +14,10 @@ HOW: Final = (
     f"(another package's is found if it is installed with an entry point in {GROUP!r} to the module that registers it)"
 )
 
-K = TypeVar("K", bound="type[Any]")
+_K = TypeVar("_K", bound="type[Any]")
 
 
-def register(name: str) -> Callable[[K], K]:
+def register(name: str) -> Callable[[_K], _K]:
     """Class decorator that gives an operator its name in recipes.
 
     Raises:
@@ -32,7 +32,7 @@ def register(name: str) -> Callable[[K], K]:
     'negative'
     """
 
-    def add(kind: K) -> K:
+    def add(kind: _K) -> _K:
         taken = NAMED.get(name)
         if taken is not None and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
             raise RecipeError(

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel
 
-M = TypeVar("M", bound=BaseModel)
+_M = TypeVar("_M", bound=BaseModel)
 _STATE: Final = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 
-def rebuilt(model: M, fields: dict[str, Any]) -> M:
+def rebuilt(model: _M, fields: dict[str, Any]) -> _M:
     """A model with these fields, all of them, unchecked."""
     new = object.__new__(type(model))
     for name, value in zip(_STATE, (fields, set(fields), None, model.__pydantic_private__), strict=True):

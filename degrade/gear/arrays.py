@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from degrade.core.disk import whole
 from degrade.core.errors import RecipeError
 
-SUFFIXES: Final = (".npz", ".zarr")
+ARRAY_SUFFIXES: Final = (".npz", ".zarr")
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_arrays(path: Path) -> dict[str, Any]:
     """Arrays and facts by name.
 
     Raises:
@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, Any]:
     return dict(group.attrs) | {n: np.asarray(cast(Any, a)[...]) for n, a in group.arrays()}
 
 
-def write(
+def write_arrays(
     path: Path,
     arrays: Mapping[str, NDArray[Any]],
     facts: Mapping[str, str | float],
@@ -80,6 +80,6 @@ def _write_zarr(
 
 
 def _suffix(path: Path) -> str:
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in ARRAY_SUFFIXES:
         raise RecipeError(f"its name must end in .npz or .zarr, got {path.name!r}")
     return path.suffix

@@ -23,14 +23,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, nearest
-from degrade.core.explain import Place, in_one_sentence
+from degrade.core.explain import FieldPlace, in_one_sentence
 from degrade.core.frame import Sensor
-from degrade.core.param import Model
+from degrade.core.param import Model, Positive
 from degrade.gear import folders
 from degrade.maths import noise
 
 AUTO: Final = "auto"  #: the name that stands for the camera of the photo's own model
-Positive = Annotated[float, Field(gt=0)]
 Variance = Annotated[float, Field(ge=0)]
 Four = tuple[Variance, Variance, Variance, Variance]
 
@@ -213,7 +212,7 @@ def every() -> dict[str, Camera]:
     return {**{n: _read(f) for n, f in _own().items()}, **_shipped()}
 
 
-def record(name: str) -> dict[str, Any]:
+def identity(name: str) -> dict[str, Any]:
     """What a recipe's identity holds of a camera: its numbers; for ``auto`` those of all cameras, and their models.
 
     Raises:
@@ -230,13 +229,8 @@ def _numbers(camera: Camera) -> dict[str, Any]:
     return {"about": camera.about, **camera.model_dump(mode="json", exclude_defaults=True, exclude={"models"})}
 
 
-def folder() -> Path:
-    """The folder of one's own cameras: ``$DEGRADE_CAMERAS``, else where the system keeps settings."""
-    return folders.own("cameras")
-
-
 def _own() -> dict[str, Path]:
-    return {f.stem: f for f in sorted(folder().glob("*.json"))}
+    return {f.stem: f for f in sorted(folders.own("cameras").glob("*.json"))}
 
 
 def _read(file: Path) -> Camera:
@@ -247,7 +241,7 @@ def _read(file: Path) -> Camera:
         raise RecipeError(f"camera file {file} cannot be read ({wrong}): it must be JSON in UTF-8") from wrong
 
 
-def _fields(place: Place) -> Iterable[str]:
+def _fields(place: FieldPlace) -> Iterable[str]:
     """Names of the fields that may stand at a place in a camera file."""
     return (Ladder if place[0] == "table" and len(place) > 1 else Camera).model_fields
 

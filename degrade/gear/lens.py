@@ -28,7 +28,7 @@ from torch import Tensor
 from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, nearest
 from degrade.gear import arrays, folders
 
-FORMAT: Final = 1  #: of the file
+LENS_FORMAT: Final = 1  #: of the file
 DIMENSIONS: Final = ("state", "field_y", "field_x", "channel", "y", "x")
 CHANNELS: Final = "RGB"
 _FACTS = ("pitch", "includes_aperture", "about")
@@ -154,7 +154,7 @@ class Lens:
             UnknownName: if there is neither.
             RecipeError: if the file is not a lens.
         """
-        own = {f.stem: f for f in sorted(folder().glob("*")) if f.suffix in arrays.SUFFIXES}
+        own = {f.stem: f for f in sorted(folders.own("lenses").glob("*")) if f.suffix in arrays.ARRAY_SUFFIXES}
         path = own.get(name, Path(name))
         if not path.exists():
             raise UnknownName(f"unknown lens {name!r}: {nearest(name, own)} (or a .npz file or .zarr folder)")
@@ -169,11 +169,11 @@ class Lens:
         """
         file = Path(path)
         try:
-            found = arrays.read(file)
+            found = arrays.read_arrays(file)
             if missing := [n for n in (*_ARRAYS, "lens_format") if n not in found]:
                 raise RecipeError(f"{missing[0]} is missing; it has {', '.join(sorted(found)) or 'nothing'}")
-            if (version := found.pop("lens_format")) != FORMAT:
-                raise RecipeError(f"is of lens_format {version}, this version reads {FORMAT}")
+            if (version := found.pop("lens_format")) != LENS_FORMAT:
+                raise RecipeError(f"is of lens_format {version}, this version reads {LENS_FORMAT}")
             known = {n: found.pop(n) for n in (*_ARRAYS, *_FACTS) if n in found}
             return cls(**known, states=found)
         except RecipeError as wrong:
@@ -193,18 +193,13 @@ class Lens:
         facts: dict[str, Any] = {n: getattr(self, n) for n in _FACTS if getattr(self, n) is not None}
         columns = {n: np.array(v) for n, v in self.states.items()}
         named = {"psf": DIMENSIONS, "field_y": ("field_y",), "field_x": ("field_x",)}
-        arrays.write(
+        arrays.write_arrays(
             target,
             {n: getattr(self, n) for n in named} | columns,
-            facts | {"lens_format": FORMAT},
+            facts | {"lens_format": LENS_FORMAT},
             named | dict.fromkeys(columns, ("state",)),
         )
         return target
-
-
-def folder() -> Path:
-    """The folder of one's own lenses: ``$DEGRADE_LENSES``, else where the system keeps settings."""
-    return folders.own("lenses")
 
 
 def half_sides(aspect: float = 1.5) -> tuple[float, float]:
@@ -232,7 +227,7 @@ def _named(content: Any) -> Iterator[str]:
         yield from _named(item)
 
 
-def record(content: Any) -> dict[str, str]:
+def identities(content: Any) -> dict[str, str]:
     """What a recipe's identity holds of its lenses: their digests by name; the recipe as plain data."""
     return {name: Lens.named(name).digest for name in sorted(set(_named(content)))}
 

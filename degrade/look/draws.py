@@ -11,21 +11,21 @@ from typing import Any
 
 from PIL import Image
 
-from degrade.look.typeset import INK, SOFT, Text, measure
+from degrade.look.typeset import INK, SOFT, Text, text_width
 
 SIZE, SPACE = 12, 18  #: of the type, and between the names and the values [pixels]
 ROW = "row"  #: the group of what belongs to no operator
 
 
 @dataclass(frozen=True)
-class Draws:
+class DrawnColumns:
     """The draws of one row, set to a width."""
 
     groups: tuple[tuple[Text, Text], ...]  #: an operator's name and its values
     indent: int  #: where the values begin [pixels]
 
     @classmethod
-    def set(cls, draws: Mapping[str, Any], width: int, units: Mapping[str, str] | None = None) -> Draws:
+    def set(cls, draws: Mapping[str, Any], width: int, units: Mapping[str, str] | None = None) -> DrawnColumns:
         """Group by operator, that is by what stands before the first point, and wrap to ``width`` [pixels].
 
         >>> Draws.set({"noise": {"iso": 400}, "optics.sigma": 1.23456}, 300, {"optics.sigma": "px"}).groups[1][1].lines
@@ -38,7 +38,7 @@ class Draws:
             grouped.setdefault(operator or ROW, {})[field] = f"{value}{unit and ' ' + unit}"
         if ROW in grouped:
             grouped[ROW] = grouped.pop(ROW)  # last
-        indent = min(max((measure(name, SIZE) for name in grouped), default=0) + SPACE, width // 3)
+        indent = min(max((text_width(name, SIZE) for name in grouped), default=0) + SPACE, width // 3)
         return cls(
             tuple(
                 (
@@ -87,14 +87,14 @@ def flat(draws: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield from flat(value, f"{path}.")
         elif isinstance(value, (list, tuple)) and any(isinstance(v, Mapping) for v in value):
             yield from flat({str(i): v for i, v in enumerate(value)}, f"{path}.")
-        elif (text := write(value)) is not None:
+        elif (text := in_short(value)) is not None:
             yield path, text
 
 
-def write(value: Any) -> str | None:
+def in_short(value: Any) -> str | None:
     """A value as people write it: three significant digits, whole numbers in full; None for what says nothing.
 
-    >>> [write(v) for v in (1.23456e-5, 12345.6, 1.0, 2.0**52, True, "airy", (0.6, 0.54), float("nan"))]
+    >>> [in_short(v) for v in (1.23456e-5, 12345.6, 1.0, 2.0**52, True, "airy", (0.6, 0.54), float("nan"))]
     ['1.23e-5', '12346', '1', '4503599627370496', 'yes', 'airy', '0.6, 0.54', None]
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -102,7 +102,7 @@ def write(value: Any) -> str | None:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        parts = [text for v in value if (text := write(v)) is not None]
+        parts = [text for v in value if (text := in_short(v)) is not None]
         return ", ".join(parts) if parts else None
     if isinstance(value, Integral) or not isinstance(value, Real):
         return str(value)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from degrade.look.typeset import INK, RULE, SOFT, Colour, Text
+from degrade.look.typeset import INK, RULE, SOFT, Rgb, Text
 
 RED, GREEN, LIME, BLUE = (224, 108, 100), (120, 190, 120), (150, 205, 130), (110, 150, 230)
-PLANES: tuple[Colour, ...] = (RED, GREEN, LIME, BLUE)  #: R G1 G2 B
-CHANNELS: tuple[Colour, ...] = (RED, GREEN, BLUE)  #: R G B
+PLANE_COLOURS: tuple[Rgb, ...] = (RED, GREEN, LIME, BLUE)  #: R G1 G2 B
+CHANNEL_COLOURS: tuple[Rgb, ...] = (RED, GREEN, BLUE)  #: R G B
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ class Panel:
         middle = min(max(self.at(self.x.low, value)[1], self.top + 6), self.top + self.height - 6)
         said.paint(self.sheet, self.left - 6 - said.width, round(middle - said.leading / 2))
 
-    def line(self, x: Iterable[float], y: Iterable[float], colour: Colour = INK, dashed: bool = False) -> None:
+    def line(self, x: Iterable[float], y: Iterable[float], colour: Rgb = INK, dashed: bool = False) -> None:
         """Straight pieces from point to point, every other one where ``dashed``."""
         draw = ImageDraw.Draw(self.sheet)
         dots = [self.at(u, v) for u, v in zip(x, y, strict=True)]
         for i in range(0, len(dots) - 1, 2 if dashed else 1):
             draw.line([dots[i], dots[i + 1]], fill=colour)
 
-    def band(self, x: Iterable[float], low: Iterable[float], high: Iterable[float], colour: Colour = RULE) -> None:
+    def band(self, x: Iterable[float], low: Iterable[float], high: Iterable[float], colour: Rgb = RULE) -> None:
         """The area between two curves: an interval along a line; draw it before the line."""
         draw = ImageDraw.Draw(self.sheet)
         ends = [(self.at(u, v), self.at(u, w)) for u, v, w in zip(x, low, high, strict=True)]
@@ -115,7 +115,7 @@ class Panel:
         y: Iterable[float],
         low: Iterable[float],
         high: Iterable[float],
-        colour: Colour = INK,
+        colour: Rgb = INK,
     ) -> None:
         """Dots, and bars from ``low`` to ``high``; a dot beyond the y axis is left out, its bar ends at the border."""
         draw = ImageDraw.Draw(self.sheet)

@@ -19,15 +19,24 @@ from PIL import Image, ImageDraw
 from degrade.core.errors import StoreError, find
 from degrade.core.frame import Space
 from degrade.look import develop as dev
-from degrade.look.draws import Draws
-from degrade.look.tiles import Array, Light, Tile, difference_tile, differences, kernel_tile, paint_tiles, plane_tile
+from degrade.look.draws import DrawnColumns
+from degrade.look.tiles import (
+    Lighting,
+    Pixels,
+    Tile,
+    difference_tile,
+    differences,
+    kernel_tile,
+    paint_tiles,
+    plane_tile,
+)
 from degrade.look.typeset import INK, PAPER, RULE, SOFT, Text, save
 
 MARGIN, GAP, GUTTER = 28, 14, 150  #: around the sheet, between tiles, width of the text at the left [pixels]
 LEAST, MOST = 176, 384  #: side of a tile: small patches grow to the first, large ones shrink to the second
 LEAST_TEXT = 360  #: width for the draws, however few the tiles [pixels]
 
-Kernels = Array | Callable[[Any], Array | None] | None
+Kernels = Pixels | Callable[[Any], Pixels | None] | None
 
 
 class PlaneLike(Protocol):
@@ -45,7 +54,7 @@ class RowLike(Protocol):
     @property
     def photo(self) -> str: ...
     @property
-    def planes(self) -> Mapping[str, Array]: ...
+    def planes(self) -> Mapping[str, Pixels]: ...
     @property
     def draws(self) -> Mapping[str, Any]: ...
 
@@ -167,7 +176,7 @@ def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | 
     """One row: text at the left, two lines of tiles, draws below."""
     data = {name: np.asarray(row.planes[name]) for name in names}
     spaces = {name: store.planes[name].space for name in names}
-    light = Light.of(row)
+    light = Lighting.of(row)
     stops = dev.auto_exposure(data[names[0]], spaces[names[0]], light.white_balance)
     light = replace(light, exposure=stops)
     cell = cell_size([d.shape for d in data.values()], scale)
@@ -178,7 +187,7 @@ def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | 
     gain = dev.difference_gain(list(found.values()))
     for name, signal in found.items():
         lower[names.index(name)] = difference_tile(names[0], name, signal, gain, cell)
-    own: Callable[[], Array | None] | None = getattr(row, "kernel", None)
+    own: Callable[[], Pixels | None] | None = getattr(row, "kernel", None)
     kernel = kernels(row) if callable(kernels) else own() if kernels is None and own is not None else kernels
     if kernel is not None:
         lower[0] = kernel_tile(kernel, cell)
@@ -189,7 +198,7 @@ def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | 
         text.append(Text.set(f"shown {stops:+.1f} stops", GUTTER - GAP, 12, SOFT))
     inner = max(lines[0].width, LEAST_TEXT)
     columns = getattr(getattr(store, "layout", None), "columns", ())
-    draws = Draws.set(row.draws, inner, {c.name: c.unit for c in columns})
+    draws = DrawnColumns.set(row.draws, inner, {c.name: c.unit for c in columns})
     body = sum(line.height + GAP for line in lines) + (draws.height if draws.groups else -GAP)
     height = max(body, sum(t.height for t in text))
     panel = Image.new("RGB", (2 * MARGIN + GUTTER + inner, height + 2 * MARGIN), PAPER)

@@ -22,7 +22,7 @@ RULE = (52, 52, 55)  #: lines between rows
 INK = (226, 226, 226)  #: names
 SOFT = (150, 150, 154)  #: explanations and draws
 
-Colour = tuple[int, int, int]
+Rgb = tuple[int, int, int]
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return found
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Text in the letters that the font has: accents dropped, anything else as its code, so that names stay distinct.
 
     >>> plain("été"), plain("東.CR2")
@@ -54,27 +54,27 @@ class Text:
 
     lines: tuple[str, ...]
     size: int  #: of the font [pixels]
-    colour: Colour = INK
+    colour: Rgb = INK
 
     @classmethod
-    def set(cls, text: str, width: int, size: int = 13, colour: Colour = INK) -> Text:
+    def set(cls, text: str, width: int, size: int = 13, colour: Rgb = INK) -> Text:
         """Wrap at spaces, a word wider than ``width`` [pixels] behind ``_ - . /`` or, without these, anywhere.
 
         >>> Text.set("a plane_with_a_long_name", 80).lines
         ('a', 'plane_with_', 'a_long_', 'name')
         """
-        return cls(tuple(_wrap(plain(text).split(), width, size)), size, colour)
+        return cls(tuple(_wrap(printable(text).split(), width, size)), size, colour)
 
     @classmethod
-    def items(cls, entries: Sequence[str], width: int, size: int = 13, colour: Colour = INK) -> Text:
+    def items(cls, entries: Sequence[str], width: int, size: int = 13, colour: Rgb = INK) -> Text:
         """Set entries one after the other, three spaces apart, and break between them where possible.
 
         >>> Text.items(["sigma = 1.2 px", "f_number = 4"], 120).lines
         ('sigma = 1.2 px', 'f_number = 4')
         """
         lines: list[str] = []
-        for entry in map(plain, entries):
-            if lines and measure(f"{lines[-1]}   {entry}", size) <= width:
+        for entry in map(printable, entries):
+            if lines and text_width(f"{lines[-1]}   {entry}", size) <= width:
                 lines[-1] += f"   {entry}"
             else:
                 lines.extend(_wrap(entry.split(), width, size))
@@ -93,7 +93,7 @@ class Text:
     @property
     def width(self) -> int:
         """Width of its longest line [pixels]."""
-        return max((measure(line, self.size) for line in self.lines), default=0)
+        return max((text_width(line, self.size) for line in self.lines), default=0)
 
     def paint(self, canvas: Image.Image, left: int, top: int) -> None:
         """Draw it with its upper left corner at a place."""
@@ -102,7 +102,7 @@ class Text:
             draw.text((left, top + i * self.leading), line, fill=self.colour, font=font(self.size))
 
 
-def measure(text: str, size: int) -> int:
+def text_width(text: str, size: int) -> int:
     """Width of one line [pixels], rounded up."""
     return -int(-font(size).getlength(text) // 1)
 
@@ -112,12 +112,12 @@ def _wrap(words: list[str], width: int, size: int) -> list[str]:
     line = ""
     for word in words:
         joined = f"{line} {word}" if line else word
-        if measure(joined, size) <= width:
+        if text_width(joined, size) <= width:
             line = joined
             continue
         if line:
             lines.append(line)
-        while measure(word, size) > width and len(word) > 1:
+        while text_width(word, size) > width and len(word) > 1:
             head = _head(word, width, size)
             lines.append(head)
             word = word[len(head) :]
@@ -127,7 +127,7 @@ def _wrap(words: list[str], width: int, size: int) -> list[str]:
 
 def _head(word: str, width: int, size: int) -> str:
     """The longest beginning of a word that fits, preferably up to a joint; at least one letter."""
-    fits = max((n for n in range(1, len(word)) if measure(word[:n], size) <= width), default=1)
+    fits = max((n for n in range(1, len(word)) if text_width(word[:n], size) <= width), default=1)
     joints = [n for n in range(1, fits + 1) if word[n - 1] in "_-./"]
     return word[: joints[-1] if joints else fits]
 

@@ -41,7 +41,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-A = TypeVar("A", Tensor, NDArray[Any])
+_A = TypeVar("_A", Tensor, NDArray[Any])
 
 RGB: Final = "RGB"
 
@@ -116,7 +116,7 @@ class Cfa:
         sides = range(2, 2 * max(self.size) + 1, 2)
         return next(n for n in sides if all(_every_square_has(photosites == c, n) for c in range(3)))
 
-    def spread(self, rgb: A, axis: int = -1) -> A:
+    def spread(self, rgb: _A, axis: int = -1) -> _A:
         """Values for R G B, along one axis of an array or tensor, to values for each plane.
 
         >>> BAYER.spread(np.array([2.0, 1.0, 1.5])).tolist()
@@ -125,7 +125,7 @@ class Cfa:
         _need(rgb, 3, axis)
         return rgb[_along(rgb, axis, list(self.colours))]
 
-    def merge(self, planes: A, axis: int = -1) -> A:
+    def merge(self, planes: _A, axis: int = -1) -> _A:
         """Values for each plane, along one axis of an array or tensor, to their means for R G B.
 
         >>> BAYER.merge(torch.tensor([1.0, 2.0, 4.0, 8.0]))
@@ -205,7 +205,7 @@ class Cfa:
                 out[..., c, :, :].add_(mosaic[(..., *at)].to(torch.float32), alpha=weight)
         return out
 
-    def _mean(self, planes: A, colour: int, axis: int) -> A:
+    def _mean(self, planes: _A, colour: int, axis: int) -> _A:
         mean, *others = (planes[_along(planes, axis, k)] for k, c in enumerate(self.colours) if c == colour)
         for other in others:
             mean = mean + other

@@ -25,15 +25,15 @@ from degrade.maths.cfa import BAYER
 #: How many packed pixels each method looks beyond a pixel.
 REACH: Final[dict[str, int]] = {"bilinear": 1, "malvar": 1, "menon": 6}
 
-Kernel = tuple[tuple[float, ...], ...]
+Stencil = tuple[tuple[float, ...], ...]
 
-_OWN: Final[Kernel] = ((0,) * 5, (0,) * 5, (0, 0, 8, 0, 0), (0,) * 5, (0,) * 5)
-_ALONG: Final[Kernel] = ((0,) * 5, (0,) * 5, (0, 4, 0, 4, 0), (0,) * 5, (0,) * 5)
-_CROSS: Final[Kernel] = ((0,) * 5, (0, 0, 2, 0, 0), (0, 2, 0, 2, 0), (0, 0, 2, 0, 0), (0,) * 5)
-_CORNERS: Final[Kernel] = ((0,) * 5, (0, 2, 0, 2, 0), (0,) * 5, (0, 2, 0, 2, 0), (0,) * 5)
+_OWN: Final[Stencil] = ((0,) * 5, (0,) * 5, (0, 0, 8, 0, 0), (0,) * 5, (0,) * 5)
+_ALONG: Final[Stencil] = ((0,) * 5, (0,) * 5, (0, 4, 0, 4, 0), (0,) * 5, (0,) * 5)
+_CROSS: Final[Stencil] = ((0,) * 5, (0, 0, 2, 0, 0), (0, 2, 0, 2, 0), (0, 0, 2, 0, 0), (0,) * 5)
+_CORNERS: Final[Stencil] = ((0,) * 5, (0, 2, 0, 2, 0), (0,) * 5, (0, 2, 0, 2, 0), (0,) * 5)
 #: In eighths: green at red and blue, a colour at a green of its own row, and at the opposite colour.
 _BILINEAR: Final = (_CROSS, _ALONG, _CORNERS)
-_MALVAR: Final[tuple[Kernel, Kernel, Kernel]] = (
+_MALVAR: Final[tuple[Stencil, Stencil, Stencil]] = (
     ((0, 0, -1, 0, 0), (0, 0, 2, 0, 0), (-1, 2, 4, 2, -1), (0, 0, 2, 0, 0), (0, 0, -1, 0, 0)),
     ((0, 0, 0.5, 0, 0), (0, -1, 0, -1, 0), (-1, 4, 5, 4, -1), (0, -1, 0, -1, 0), (0, 0, 0.5, 0, 0)),
     ((0, 0, -1.5, 0, 0), (0, 2, 0, 2, 0), (-1.5, 0, 6, 0, -1.5), (0, 2, 0, 2, 0), (0, 0, -1.5, 0, 0)),
@@ -68,7 +68,7 @@ def demosaic(packed: Tensor, method: str = "malvar") -> Tensor:
     return functional.pixel_shuffle(functional.conv2d(wide, kernels, stride=2), 2)
 
 
-def _kernels(cases: tuple[Kernel, Kernel, Kernel]) -> Tensor:
+def _kernels(cases: tuple[Stencil, Stencil, Stencil]) -> Tensor:
     """(12, 1, 6, 6): for R, G, B at each of the four photosites of a packed pixel, from two photosites before it."""
     green, row, opposite = cases
     column = tuple(zip(*row, strict=True))

@@ -15,7 +15,7 @@ from degrade.maths.philox import normal_field, uniform_field
 from degrade.maths.smooth import gaussian_line
 from degrade.maths.twin import twin
 
-FEW = 12.0  #: mean count below which Poisson numbers are summed up exactly
+FEW_COUNTS = 12.0  #: mean count below which Poisson numbers are summed up exactly
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def poisson_of_normal(z: Tensor, mean: Tensor) -> Tensor:
 
 @twin("display_cpu")
 def _counts(z: Tensor, mean: Tensor) -> Tensor:
-    root, square = torch.sqrt(mean.clamp(min=FEW)), z * z
+    root, square = torch.sqrt(mean.clamp(min=FEW_COUNTS)), z * z
     done = torch.floor(
         mean
         + root * z
@@ -54,7 +54,7 @@ def _counts(z: Tensor, mean: Tensor) -> Tensor:
         - z * (1 / 36 + square / 72) / root
         + (-8 / 405 + square * (7 / 810 + square / 270)) / root**2
     ).clamp_(min=0)
-    few = mean < FEW
+    few = mean < FEW_COUNTS
     done[few] = poisson_quantile(torch.special.ndtr(z[few].double()), mean[few])
     return done
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from degrade.maths.fourier import fast_size, filtered, reflected, spectrum
 from degrade.maths.twin import compilable
 
-FEW = 180  #: products a sample that take a CPU as long as the transforms there and back
+FEW_PRODUCTS = 180  #: products a sample that take a CPU as long as the transforms there and back
 
 
 def convolve_mirrored(data: Sequence[Tensor], kernel: Tensor, index: Sequence[Tensor]) -> list[Tensor]:
@@ -42,7 +42,7 @@ def convolve_mirrored(data: Sequence[Tensor], kernel: Tensor, index: Sequence[Te
     products = filter_cpu.products(terms)
     for x, i in zip(data, index, strict=True):
         which, (h, w) = i.numpy(), x.shape[-2:]
-        many = products[which].max(axis=1) > FEW * fast_size(h + edge) * fast_size(w + edge) // (h * w)
+        many = products[which].max(axis=1) > FEW_PRODUCTS * fast_size(h + edge) * fast_size(w + edge) // (h * w)
         y = torch.from_numpy(filter_cpu.convolve(x.numpy(), terms, np.where(many[:, None], -1, which)))
         for row in np.flatnonzero(many).tolist():
             own, of_own = i[row : row + 1].unique(return_inverse=True)

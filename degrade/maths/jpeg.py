@@ -79,14 +79,14 @@ def compress(x: Tensor, quality: int | Tensor, sampling: str = "4:2:0") -> Tenso
         raise ValueError(f"unknown chroma sampling {sampling!r}, must be one of {', '.join(SAMPLING)}")
     if x.ndim != 4 or x.shape[1] != 3:
         raise ValueError(f"JPEG takes (b, 3, h, w), got {tuple(x.shape)}")
-    return quantised(x, *tables(quality, x.device), sampling)
+    return requantised(x, *tables(quality, x.device), sampling)
 
 
 @twin("jpeg_cpu")
-def quantised(x: Tensor, luma: Tensor, chroma: Tensor, sampling: str) -> Tensor:
+def requantised(x: Tensor, luma: Tensor, chroma: Tensor, sampling: str) -> Tensor:
     """`compress` with tables of luma and chroma at hand, (1 or b, 8, 8) as of `tables`.
 
-    >>> quantised(torch.full((1, 3, 8, 8), 0.5), *tables(75), "4:2:0").unique() * 255
+    >>> requantised(torch.full((1, 3, 8, 8), 0.5), *tables(75), "4:2:0").unique() * 255
     tensor([128.])
     """
     y, cbcr = to_ycc(straight(levels := x.clamp(0, 1) * 255, levels.round()))

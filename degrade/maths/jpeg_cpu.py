@@ -204,11 +204,11 @@ def _rows(x: Any, luma: Any, chroma: Any, down: Any, across: Any, out: Any) -> N
         _row(x[b], luma[b % len(luma)], chroma[b % len(chroma)], down, across, out[b])
 
 
-def quantised(x: NDArray[np.float32], luma: NDArray[Any], chroma: NDArray[Any], sampling: str) -> NDArray[np.float32]:
-    """`jpeg.quantised` of (b, 3, h, w), with tables (1 or b, 8, 8).
+def requantised(x: NDArray[np.float32], luma: NDArray[Any], chroma: NDArray[Any], sampling: str) -> NDArray[np.float32]:
+    """`jpeg.requantised` of (b, 3, h, w), with tables (1 or b, 8, 8).
 
     >>> table = np.full((1, 8, 8), 10)
-    >>> quantised(np.full((1, 3, 8, 8), 0.5, f32), table, table, "4:2:0")[0, :, 0, 0] * 255
+    >>> requantised(np.full((1, 3, 8, 8), 0.5, f32), table, table, "4:2:0")[0, :, 0, 0] * 255
     array([128., 128., 128.], dtype=float32)
     """
     out = np.empty(x.shape, f32)

@@ -64,7 +64,7 @@ def wander(seed: Tensor, length_scale: Tensor, sigma: Tensor, steps: int = 1000)
     return (path - path.mean(-1, keepdim=True)).mT
 
 
-def laid(path: Tensor, size: int) -> Tensor:
+def on_grid(path: Tensor, size: int) -> Tensor:
     """What a path leaves on the pixels of a ``size`` x ``size`` field, its origin at pixel size // 2.
 
     What runs beyond the field is laid on its border, so that it counts as lost when the kernel is cut.

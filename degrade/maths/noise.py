@@ -143,7 +143,7 @@ def to_gain(k1: float, k0: float, iso: float = 100.0) -> tuple[float, float]:
     return k1 * iso / 100, math.sqrt(k0 * iso / 100)
 
 
-def from_profile(shot: float, offset: float, span: float, iso: float) -> tuple[float, float]:
+def line_of_profile(shot: float, offset: float, span: float, iso: float) -> tuple[float, float]:
     """(k1, k0) of a DNG NoiseProfile: variance ``S x + O`` of the normalised signal at ``iso``.
 
     Args:
@@ -152,7 +152,7 @@ def from_profile(shot: float, offset: float, span: float, iso: float) -> tuple[f
         span: white minus black [DN].
         iso: of the photo.
 
-    >>> from_profile(1e-4, 1e-6, span=1000.0, iso=200)
+    >>> line_of_profile(1e-4, 1e-6, span=1000.0, iso=200)
     (0.05, 0.5)
     """
     return shot * span * 100 / iso, offset * span**2 * 100 / iso

@@ -106,7 +106,7 @@ def draws(colours: int) -> int:
     return TRIALS * colours * (2 + int(math.log(colours)))
 
 
-def nearest(x: Tensor, palette: Tensor, metric: Metric = "srgb") -> Tensor:
+def nearest_colours(x: Tensor, palette: Tensor, metric: Metric = "srgb") -> Tensor:
     """The index of the nearest colour of a palette for each pixel, the first of equals.
 
     Args:

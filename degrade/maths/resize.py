@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from degrade.maths.twin import twin
+from degrade.maths.types import Array
 
-Array = NDArray[np.float64]
 Taps = tuple[NDArray[np.int32], NDArray[np.float32]]  #: (m, k) indices into the n samples, and their weights
 
 _POLE: Final = 3**0.5 - 2  #: of the cubic spline; its powers fall below 1e-8 in 14 samples

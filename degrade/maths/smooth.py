@@ -33,7 +33,7 @@ def gaussian_line(sigma: Tensor, radius: int) -> Tensor:
     return weight / weight.sum(-1, keepdim=True)
 
 
-def gaussian(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
+def gaussian_smoothed(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
     """Gaussian blur.
 
     Args:

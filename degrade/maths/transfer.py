@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+from degrade.maths.types import Array
 
 OUTLIER = 5.0  #: samples beyond so many sigma (a cosmic ray, a blinking pixel) are left out; costs 1.5e-5 of variance
 _CORNER = 2.0  # residuals beyond so many sigma pull with a constant force (Huber's corner)

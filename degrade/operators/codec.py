@@ -76,7 +76,7 @@ class Jpeg(Codec):
         for frame, luma, chroma in zip(frames, *tables, strict=True):
             top, left = (-margin % block for margin in _margin(frame))
             x = functional.pad(frame.data, (left, 0, top, 0), mode="replicate") if top or left else frame.data
-            data = jpeg.quantised(x, luma, chroma, str(self.sampling))
+            data = jpeg.requantised(x, luma, chroma, str(self.sampling))
             done.append(frame.with_data(data[..., top:, left:].contiguous() if top or left else data))
         return done
 

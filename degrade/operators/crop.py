@@ -31,7 +31,7 @@ class Crop(Patches):
     """
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
-        clipped = Share(frame, "clipped", self.side)
+        clipped = MarkedShare(frame, "clipped", self.side)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
         for attempt in range(TRIES):
@@ -64,7 +64,7 @@ class GridCrop(Patches):
         # the first admissible place at or after each multiple of the stride
         lines = (inside[np.unique((inside - inside[0]) // stride, return_index=True)[1]] for inside in (tops, lefts))
         ys, xs = (axis.ravel() for axis in np.meshgrid(*lines, indexing="ij"))
-        good = Share(frame, "clipped", self.side)(ys, xs) <= self.max_clipped
+        good = MarkedShare(frame, "clipped", self.side)(ys, xs) <= self.max_clipped
         ys, xs = ys[good], xs[good]
         count = min(len(key), len(ys))
         chosen = np.arange(count) * len(ys) // max(count, 1)
@@ -73,7 +73,7 @@ class GridCrop(Patches):
         return top, left
 
 
-class Share:
+class MarkedShare:
     """Share of any rectangle that a map marks, from one summed-area table; 0 where the photo has no such map."""
 
     def __init__(self, frame: Frame, name: str, size: int) -> None:

@@ -24,11 +24,11 @@ from degrade.maths import colour, demosaic
 from degrade.maths.sensor import noisy
 from degrade.operators.noise import RAW
 
-Curve = Literal["srgb", "gamma", "filmic"]
+ToneCurve = Literal["srgb", "gamma", "filmic"]
 Method = Literal["bilinear", "malvar", "menon"]
 Gain = Annotated[float, Field(gt=0)]
-Row = tuple[float, float, float]
-Matrix = tuple[Row, Row, Row]
+_Row = tuple[float, float, float]
+CameraMatrix = tuple[_Row, _Row, _Row]
 GAMMA: Final = 2.2
 
 
@@ -51,7 +51,7 @@ class Develop(Operator):
     accepts: ClassVar[frozenset[Space]] = RAW
 
     demosaic: Param[Method] = Field(default="malvar", description="interpolation of a MOSAIC")
-    curve: Param[Curve] = Field(default="srgb", description="tone curve")
+    curve: Param[ToneCurve] = Field(default="srgb", description="tone curve")
 
     def plan(self, spec: Spec) -> Spec:
         self.check_space(spec)
@@ -76,7 +76,7 @@ class Develop(Operator):
 
 
 #: XYZ to camera RGB of the four cameras of Brooks et al. 2019.
-MATRICES: Final[tuple[Matrix, ...]] = (
+MATRICES: Final[tuple[CameraMatrix, ...]] = (
     ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406)),
     ((0.4913, -0.0541, -0.0202), (-0.613, 1.3513, 0.2906), (-0.1564, 0.2151, 0.7183)),
     ((0.838, -0.263, -0.0639), (-0.2887, 1.0725, 0.2496), (-0.0627, 0.1427, 0.5438)),
@@ -108,14 +108,14 @@ class Unprocess(Operator):
     exposure: Param[Gain] = Field(
         default=Normal(0.8, 0.1, 0.5, 1.0), description="green of white before its gain [fraction of saturation]"
     )
-    matrices: tuple[Matrix, ...] = Field(
+    matrices: tuple[CameraMatrix, ...] = Field(
         default=MATRICES,
         description="XYZ to camera RGB at D65, as DNG's ColorMatrix, of the cameras mixed; none keeps the photo's own",
     )
     weights: tuple[Param[Gain], ...] = Field(
         default=(Uniform(1e-8, 1.0),) * 4, description="share of each matrix, relative to the others'"
     )
-    curve: Param[Curve] = Field(default="filmic", description="tone curve that the picture was given")
+    curve: Param[ToneCurve] = Field(default="filmic", description="tone curve that the picture was given")
 
     @model_validator(mode="after")
     def _one_each(self) -> Self:

@@ -24,7 +24,7 @@ from degrade.core.registry import register
 from degrade.core.spec import Spec
 from degrade.maths import display
 
-Level = Annotated[float, Field(ge=0, le=255)]
+EightBit = Annotated[float, Field(ge=0, le=255)]
 Grey = Annotated[float, Field(ge=0, le=1)]
 WHITE: Final = np.float32(255)
 
@@ -71,7 +71,7 @@ def more(noise: Tensor, line: int, variance: Tensor) -> Tensor:
 class NormalNoise(DisplayNoise):
     """Base: normal numbers of a standard deviation, some of their variance common to the channels."""
 
-    sigma: Param[Level] = Field(description="standard deviation, of speckle that at white [1/255]")
+    sigma: Param[EightBit] = Field(description="standard deviation, of speckle that at white [1/255]")
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that the channels have in common")
 
     @property
@@ -157,7 +157,7 @@ class CorrelatedNoise(DisplayNoise):
     True
     """
 
-    sigma: Param[Level] = Field(description="standard deviation of the noisiest colour, at most [1/255]")
+    sigma: Param[EightBit] = Field(description="standard deviation of the noisiest colour, at most [1/255]")
     colours: Param[int] = Field(default=Seed(), description="seed of the covariance")
 
     @property

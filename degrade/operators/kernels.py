@@ -29,7 +29,7 @@ FNumber = Annotated[float, Field(gt=0, le=512)]
 Wavelength = Annotated[float, Field(gt=0.1, le=20)]
 Waves = Annotated[float, Field(ge=-20, le=20)]
 Angle = Annotated[float, Field(ge=-360, le=360)]
-Share = Annotated[float, Field(ge=0, le=0.95)]
+Obscured = Annotated[float, Field(ge=0, le=0.95)]
 OUTSIDE = 1.5  #: field height from which a place can be in no picture [half diagonals]
 
 
@@ -88,7 +88,7 @@ def _channels(value: Any) -> Tensor:
     return torch.from_numpy(_field(value))
 
 
-def numbers(*values: Any) -> Tensor:
+def by_channel(*values: Any) -> Tensor:
     """Several such fields as (b or 1, 1 or 3, p)."""
     return torch.from_numpy(_joined([_field(v) for v in values]))
 
@@ -104,7 +104,7 @@ def _pitch(sensor: Sensor, name: str) -> Tensor:
     return pitch
 
 
-def place(field: Tensor, what: str) -> tuple[Tensor, Tensor]:
+def placed(field: Tensor, what: str) -> tuple[Tensor, Tensor]:
     """Field height [half diagonals] and azimuth [radian] of each row: (b,) each, float64.
 
     Raises:
@@ -136,7 +136,7 @@ class GaussianKernel(Kernel):
     )
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.sigma)
+        return by_channel(self.sigma)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         return spread.gaussian_transfer(values[:, 0], size)
@@ -151,7 +151,7 @@ class DiscKernel(Kernel):
     radius: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(description="radius [pixels]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.radius)
+        return by_channel(self.radius)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         return spread.disc_transfer(values[:, 0], size)
@@ -164,10 +164,10 @@ class AnnularKernel(Kernel):
 
     psf: Literal["annular"] = "annular"
     radius: Param[Width] | tuple[Param[Width], Param[Width], Param[Width]] = Field(description="outer radius [pixels]")
-    inner: Param[Share] = Field(default=0.5, description="inner radius [fraction of the outer]")
+    inner: Param[Obscured] = Field(default=0.5, description="inner radius [fraction of the outer]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.radius, self.inner)
+        return by_channel(self.radius, self.inner)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         return spread.annular_transfer(values[:, 0], values[:, 1], size)
@@ -223,7 +223,7 @@ class PupilKernel(Kernel):
     astigmatism: Param[Waves] = Field(default=0.0, description="Seidel, at the rim, in the corner [waves]")
     curvature: Param[Waves] = Field(default=0.0, description="of the field, at the rim, in the corner [waves]")
     zernike: tuple[Zernike, ...] = Field(default=(), description="further terms")
-    obscuration: Param[Share] = Field(default=0.0, description="radius of the central obstacle [pupil radii]")
+    obscuration: Param[Obscured] = Field(default=0.0, description="radius of the central obstacle [pupil radii]")
     blades: Param[Annotated[int, Field(ge=0, le=32)]] = Field(default=0, description="of the stop; below 3 it is round")
     rotation: Param[Angle] = Field(default=0.0, description="azimuth of the stop's first corner [degree]")
     vignetting: Param[Annotated[float, Field(ge=-1, le=1)]] = Field(
@@ -247,7 +247,7 @@ class PupilKernel(Kernel):
         )
         azimuth = torch.zeros(1, 1, dtype=torch.float64)
         if any(bool(v.any()) for v in (coma, astigmatism, curvature, shift)):
-            height, turn = (v[:, None] for v in place(field, "psf_blur: a pupil kernel whose terms follow the field"))
+            height, turn = (v[:, None] for v in placed(field, "psf_blur: a pupil kernel whose terms follow the field"))
             coma, astigmatism, curvature = height * coma, height**2 * astigmatism, height**2 * curvature
             shift = height * shift
             azimuth = torch.where((coma != 0) | (astigmatism != 0) | (shift != 0), turn, 0.0)
@@ -309,7 +309,7 @@ class ApertureKernel(Kernel):
     fill: Param[Width] = Field(default=1.0, description="side of the photosite [pixels]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.fill)
+        return by_channel(self.fill)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         return spread.aperture_transfer(values[:, 0], size)
@@ -324,7 +324,7 @@ class OlpfKernel(Kernel):
     separation: Param[Annotated[float, Field(ge=0, le=4)]] = Field(default=0.5, description="of the dots [pixels]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.separation)
+        return by_channel(self.separation)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         return spread.four_dot_transfer(values[:, 0], size)

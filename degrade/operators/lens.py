@@ -20,7 +20,7 @@ from degrade.core.param import Param
 from degrade.core.prior import Choice, Prior, bounds
 from degrade.gear.lens import Lens
 from degrade.maths.fourier import frequencies
-from degrade.operators.kernels import ApertureKernel, Kernel, numbers
+from degrade.operators.kernels import ApertureKernel, Kernel, by_channel
 
 
 class LensKernel(Kernel):
@@ -66,7 +66,7 @@ class LensKernel(Kernel):
         lens = self.lens
         y, x = lens.place(field)
         pixels, ratio = (1.0, 0.0) if lens.pitch is None else (0.0, lens.pitch / self._pitch(sensor))
-        return numbers(pixels, ratio, self.state, y, x, (0.0, 1.0, 2.0))
+        return by_channel(pixels, ratio, self.state, y, x, (0.0, 1.0, 2.0))
 
     def suits(self, sensor: Sensor) -> None:
         if self.lens.pitch is not None:

@@ -29,8 +29,8 @@ from degrade.maths.sensor import noisy
 
 RAW = frozenset({Space.LINEAR, Space.MOSAIC})
 Iso = Annotated[float, Field(gt=0)]
-Curve = Annotated[float, Field(ge=0)]
-Shape = Annotated[float, Field(gt=-0.45, le=2)]
+Coefficient = Annotated[float, Field(ge=0)]
+TailShape = Annotated[float, Field(gt=-0.45, le=2)]
 FOREIGN = 0.25  #: share of the target variance above which noise already in the photo is worth a warning
 FOOTROOM = 6.0  #: read noise kept above zero DN [sigma]
 
@@ -48,10 +48,10 @@ class CurveNoise(Operator):
     photosites: ClassVar[bool] = True
 
     iso: Param[Iso | Literal["photo"]] = Field(description="ISO speed, or `photo` for the photo's own")
-    k1: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
+    k1: Param[Coefficient | tuple[Coefficient, Coefficient, Coefficient, Coefficient] | None] = Field(
         default=None, description="shot-noise slope, one or R G1 G2 B [DN at ISO 100]"
     )
-    k0: Param[Curve | tuple[Curve, Curve, Curve, Curve] | None] = Field(
+    k0: Param[Coefficient | tuple[Coefficient, Coefficient, Coefficient, Coefficient] | None] = Field(
         default=None, description="dark variance, one or R G1 G2 B [DN^2 at ISO 100]"
     )
     reference: str | None = Field(default=None, description="plane whose signal sets the variance in all planes")
@@ -207,7 +207,7 @@ class PhotonNoise(CurveNoise):
     """
 
     shot: Literal["poisson", "gaussian"] = Field(default="poisson", description="law of the counts")
-    tails: Param[Shape | None] = Field(
+    tails: Param[TailShape | None] = Field(
         default=None, description="shape of Tukey's lambda for the read noise, -0.24 .. 0.2 in ELD; normal by default"
     )
     source: Literal["keep", "refuse"] = Field(default="keep", description="noise that the photo brought along")

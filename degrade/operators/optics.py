@@ -36,8 +36,8 @@ from degrade.operators.kernels import (
     OlpfKernel,
     PupilKernel,
     Zernike,
-    numbers,
-    place,
+    by_channel,
+    placed,
 )
 from degrade.operators.lens import LensKernel, check_lenses
 from degrade.operators.spatial import (
@@ -157,7 +157,7 @@ class PsfBlur(Operator):
         kernels: list[Any] = list(self.kernels)
         values = [_finer(k.values(fine, at), k.lengths, oversample) for k in kernels]
         if self.window is not None:
-            values.append(numbers(self.window) * oversample)
+            values.append(by_channel(self.window) * oversample)
         shape = max(len(v) for v in values), max(v.shape[1] for v in values)  # rows, and channels where they differ
         mixed, index = _distinct(torch.cat([v.expand(*shape, -1) for v in values], dim=-1).flatten(0, 1))
         each = mixed.split([v.shape[-1] for v in values], dim=-1)
@@ -261,9 +261,9 @@ class LateralChromatic(Operator):
 
     def shift(self, field: Tensor) -> Tensor:
         """(b, 2, 2) shift (y, x) of red and blue in each row [pixels], float64."""
-        height, azimuth = place(field, "lateral_chromatic")
-        corner = torch.stack([numbers(v)[:, 0, 0].expand(len(height)) for v in (self.red, self.blue)], dim=-1)
-        cubic = numbers(self.cubic)[:, 0, 0]
+        height, azimuth = placed(field, "lateral_chromatic")
+        corner = torch.stack([by_channel(v)[:, 0, 0].expand(len(height)) for v in (self.red, self.blue)], dim=-1)
+        cubic = by_channel(self.cubic)[:, 0, 0]
         far = (height + cubic * height**3) / (1 + cubic)
         way = torch.stack((torch.sin(azimuth), torch.cos(azimuth)), dim=-1)
         return corner[..., None] * (far[:, None] * way)[:, None]
@@ -306,11 +306,11 @@ class Illumination(Operator):
     )
 
     def apply(self, frame: Frame) -> Frame:
-        height, _ = place(frame.field, "illumination")
-        slope = height * torch.tan(torch.deg2rad(numbers(self.angle)[:, 0, 0]))
+        height, _ = placed(frame.field, "illumination")
+        slope = height * torch.tan(torch.deg2rad(by_channel(self.angle)[:, 0, 0]))
         gain = torch.ones_like(height)
         for k, coefficient in enumerate(self.polynomial):
-            gain = gain + numbers(coefficient)[:, 0, 0] * height ** (2 * k + 2)
+            gain = gain + by_channel(coefficient)[:, 0, 0] * height ** (2 * k + 2)
         gain = (gain.clamp(min=0) / (1 + slope**2) ** 2).to(frame.data).reshape(-1, 1)
         noise = frame.noise
         if noise is not None:

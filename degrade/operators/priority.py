@@ -10,8 +10,8 @@ from degrade.core.group import Rows
 from degrade.core.key import Key
 from degrade.core.patches import ABSENT, Patches
 from degrade.core.registry import register
-from degrade.operators.crop import TRIES, Share
-from degrade.operators.style import mapped
+from degrade.operators.crop import TRIES, MarkedShare
+from degrade.operators.style import edge_map
 
 
 @register("edge_crop")
@@ -36,8 +36,8 @@ class EdgeCrop(Patches):
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
-        mapped(frame, self.aux, self.op)
-        edges, clipped = (Share(frame, name, self.side) for name in (self.aux, "clipped"))
+        edge_map(frame, self.aux, self.op)
+        edges, clipped = (MarkedShare(frame, name, self.side) for name in (self.aux, "clipped"))
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
         for attempt in range(TRIES):

@@ -20,7 +20,7 @@ from torch import Tensor
 from degrade.core.errors import PhotoError
 from degrade.core.frame import Frame, Space
 from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.param import Param, Positive, Share
 from degrade.core.prior import Integer, Seed
 from degrade.core.registry import register
 from degrade.maths import bayer
@@ -29,8 +29,6 @@ from degrade.maths.philox import normal_field, uniform_field
 from degrade.operators.noise import RAW, electron
 
 Amount = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Celsius = Annotated[float, Field(ge=-273.15, le=200)]
 Random = Callable[[Tensor, int, tuple[int, int], tuple[int, int], int], Tensor]
 LAST_SEED = 2**53 - 1

@@ -18,9 +18,9 @@ from degrade.core.registry import register
 from degrade.maths import shade
 from degrade.maths.colour import apply_matrix
 
-Level = Annotated[float, Field(ge=0, le=100)]
+Intensity = Annotated[float, Field(ge=0, le=100)]
 Length = Annotated[float, Field(gt=0, le=1e6)]
-Place = Annotated[float, Field(ge=-1e6, le=1e6)]
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 Harmonic = Annotated[float, Field(ge=-100, le=100)]
 
 Ray = tuple[Tensor, Tensor]  #: unit vectors to a light and its strength: (b, 3, h or 1, w or 1), (b, 1, h or 1, w or 1)
@@ -29,8 +29,8 @@ Ray = tuple[Tensor, Tensor]  #: unit vectors to a light and its strength: (b, 3,
 class Light(Model):
     """Base of lights: strength 1 gives a surface that faces it its albedo."""
 
-    intensity: Param[Level] = Field(default=1.0, description="strength at the picture's centre")
-    colour: tuple[Param[Level], Param[Level], Param[Level]] = Field(
+    intensity: Param[Intensity] = Field(default=1.0, description="strength at the picture's centre")
+    colour: tuple[Param[Intensity], Param[Intensity], Param[Intensity]] = Field(
         default=(1.0, 1.0, 1.0), description="of the light, white-balanced camera RGB"
     )
 
@@ -62,8 +62,8 @@ class DirectionalLight(Light):
 class NearLight(Light):
     """Base of lights near the scene."""
 
-    x: Param[Place] = Field(default=0.0, description="right of the patch's centre [pixels]")
-    y: Param[Place] = Field(default=0.0, description="below it [pixels]")
+    x: Param[Coordinate] = Field(default=0.0, description="right of the patch's centre [pixels]")
+    y: Param[Coordinate] = Field(default=0.0, description="below it [pixels]")
     z: Param[Length] = Field(description="before it, towards the camera [pixels]")
 
 

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from degrade.core.frame import Frame, Space
 from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.param import Param, Share
 from degrade.core.prior import Seed, Uniform
 from degrade.core.registry import register
 from degrade.maths import palette as few
 from degrade.maths import regions
 from degrade.maths.colour import SRGB_TO_XYZ, srgb_decode, srgb_encode
 from degrade.maths.edges import luminance
-from degrade.operators.style import Colour, Share, Whole, numbers, palette_of
+from degrade.operators.style import Colour, Whole, palette_of, row_values
 
 #: What rods make of a light of luminance 1: the colour of moonlit night, chromaticity (0.25, 0.25), as linear sRGB.
 NIGHT = tuple(
@@ -51,7 +51,7 @@ class Recolour(Whole):
     def apply(self, frame: Frame) -> Frame:
         x = frame.data
         worth = luminance(x)[:, 0] if self.which == "bright" else x.amax(1) - x.amin(1)
-        shares = numbers(self.share, frame).expand(len(x)).tolist()
+        shares = row_values(self.share, frame).expand(len(x)).tolist()
         masks = [regions.largest(w >= _least(w, share)) for w, share in zip(worth, shares, strict=True)]
         angle = torch.deg2rad(column(self.turn, x))
         side = (x.roll(1, 1) - x.roll(-1, 1)) / 3**0.5
@@ -130,9 +130,11 @@ class Threads(Whole):
         palette = palette_of(x[0], self.colours, seed, "lab")
         if self.chart:
             chart = torch.tensor(self.chart)
-            palette = torch.unique(chart[few.nearest(palette.T[None, :, :, None], chart, "lab")[0, :, 0].long()], dim=0)
+            palette = torch.unique(
+                chart[few.nearest_colours(palette.T[None, :, :, None], chart, "lab")[0, :, 0].long()], dim=0
+            )
         palette = palette.to(x)
-        labels = regions.without_small(few.nearest(x, palette, "lab")[0], self.least)[None]
+        labels = regions.without_small(few.nearest_colours(x, palette, "lab")[0], self.least)[None]
         used = palette[labels.unique().long()]
         darkest = used[luminance(used.T[None, :, :, None])[0, 0, :, 0].argmin()]
         return torch.where(regions.outlines(labels, self.width) > 0, darkest[:, None, None], few.paint(labels, palette))

@@ -25,7 +25,7 @@ from degrade.maths import resize
 from degrade.maths.maps import laid, shrunk
 from degrade.maths.resample import area
 
-Shape = Literal["nearest", "area", "box", "bilinear", "hamming", "bicubic", "mitchell", "spline", "lanczos"]
+FilterShape = Literal["nearest", "area", "box", "bilinear", "hamming", "bicubic", "mitchell", "spline", "lanczos"]
 
 
 @register("downsample")
@@ -118,7 +118,9 @@ class Resize(Operator):
     size: int | None = Field(
         default=None, description="height of the patch afterwards, without its margin [pixels]; width follows", ge=1
     )
-    filter: Param[Shape] = Field(default="bicubic", description="the kernel; area is the mean over each output pixel")
+    filter: Param[FilterShape] = Field(
+        default="bicubic", description="the kernel; area is the mean over each output pixel"
+    )
     antialias: bool = Field(default=True, description="as wide as the coarser of both grids, not as the input's")
     prefilter: Literal["gaussian"] | None = Field(
         default=None, description="a Gaussian of (n / m - 1) / 2 pixels before a kernel of the input's width"

@@ -13,7 +13,7 @@ from degrade.core.param import Param
 from degrade.core.prior import Seed
 from degrade.maths import motion, shapes
 from degrade.maths.psf import field_transfer
-from degrade.operators.kernels import Angle, Kernel, Sigma, Width, numbers
+from degrade.operators.kernels import Angle, Kernel, Sigma, Width, by_channel
 
 Beta = Annotated[float, Field(ge=0.1, le=16)]
 
@@ -35,7 +35,7 @@ class _Bell(Kernel):
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
         across = self.sigma_x if self.sigma_y is None else self.sigma_y
-        return numbers(self.sigma_x, across, self.rotation, self.exponent)
+        return by_channel(self.sigma_x, across, self.rotation, self.exponent)
 
     @property
     def exponent(self) -> Param[float]:
@@ -101,7 +101,7 @@ class SincKernel(Kernel):
     cutoff: Param[Annotated[float, Field(gt=0, le=3.1416)]] = Field(description="[radian a pixel]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return 1 / numbers(self.cutoff)
+        return 1 / by_channel(self.cutoff)
 
     def spatial(self, values: Tensor, radius: int) -> tuple[Tensor, Tensor]:
         return _sampled(self.field(values, 2 * radius + 1))
@@ -123,10 +123,10 @@ class LinearMotionKernel(Kernel):
     angle: Param[Angle] = Field(default=0.0, description="azimuth of the path [degree]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.length, self.angle)
+        return by_channel(self.length, self.angle)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
-        return field_transfer(motion.laid(motion.line(values[:, 0], torch.deg2rad(values[:, 1])), size))
+        return field_transfer(motion.on_grid(motion.line(values[:, 0], torch.deg2rad(values[:, 1])), size))
 
 
 class DoubleLineKernel(Kernel):
@@ -140,11 +140,11 @@ class DoubleLineKernel(Kernel):
     angle: Param[Angle] = Field(default=0.0, description="azimuth of the lines [degree]")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.length, self.separation, self.angle)
+        return by_channel(self.length, self.separation, self.angle)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         length, separation, angle = values.T
-        return field_transfer(motion.laid(motion.lines(length, separation, torch.deg2rad(angle)), size))
+        return field_transfer(motion.on_grid(motion.lines(length, separation, torch.deg2rad(angle)), size))
 
 
 class WanderingMotionKernel(Kernel):
@@ -161,8 +161,8 @@ class WanderingMotionKernel(Kernel):
     seed: Param[int] = Field(default=Seed(), description="seed of the path")
 
     def values(self, sensor: Sensor, field: Tensor) -> Tensor:
-        return numbers(self.extent, self.length_scale, self.sigma, self.seed)
+        return by_channel(self.extent, self.length_scale, self.sigma, self.seed)
 
     def transfer(self, values: Tensor, size: int) -> Tensor:
         extent, scale, sigma, seed = values.T
-        return field_transfer(motion.laid(motion.wander(seed.long(), scale, sigma * extent), size))
+        return field_transfer(motion.on_grid(motion.wander(seed.long(), scale, sigma * extent), size))

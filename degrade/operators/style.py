@@ -17,7 +17,7 @@ from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Space
 from degrade.core.key import Key, Keys
 from degrade.core.operator import Drawn, Operator, column
-from degrade.core.param import Param
+from degrade.core.param import Param, Share
 from degrade.core.prior import Seed, bounds
 from degrade.core.registry import register
 from degrade.core.spec import Spec
@@ -25,16 +25,15 @@ from degrade.maths import edges as edge
 from degrade.maths import palette as few
 from degrade.maths import smooth as windows
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Colour = tuple[Share, Share, Share]
 
 
-def numbers(value: Any, frame: Frame) -> Tensor:
+def row_values(value: Any, frame: Frame) -> Tensor:
     """A field as one number a row of the frame, or one for all: (b,) or (1,)."""
     return column(value, frame.data).reshape(-1)
 
 
-def mapped(frame: Frame, name: str, op: str) -> Tensor:
+def edge_map(frame: Frame, name: str, op: str) -> Tensor:
     """The map ``aux[name]``, (b, 1, h, w).
 
     Raises:
@@ -112,14 +111,14 @@ class Smooth(Windowed):
     def apply(self, frame: Frame) -> Frame:
         fine = frame.oversample
         x, radius = frame.data, self.radius * fine
-        sigma, contrast = numbers(self.sigma, frame) * fine, numbers(self.contrast, frame)
+        sigma, contrast = row_values(self.sigma, frame) * fine, row_values(self.contrast, frame)
         if self.method == "bilateral":
             return frame.with_data(windows.bilateral(x, sigma, contrast, radius))
         if self.method == "guided":
             return frame.with_data(windows.guided(x, contrast, radius // 2))
         squares = windows.gaussian_line(sigma, radius).square().sum(-1).square()
         noise = frame.filtered(squares.to(x)[:, None, None])
-        return frame.with_data(windows.gaussian(x, sigma, radius), noise=noise, correlated=True)
+        return frame.with_data(windows.gaussian_smoothed(x, sigma, radius), noise=noise, correlated=True)
 
 
 @register("reduce_colours")
@@ -171,7 +170,7 @@ class ReduceColours(Operator):
         if palette is None:
             raise RecipeError(f"{self.op} is not drawn yet: op.draw(key, frame) comes before apply")
         colours = torch.tensor(palette, dtype=frame.data.dtype, device=frame.data.device)
-        return frame.with_data(few.paint(few.nearest(frame.data, colours, self.metric), colours))
+        return frame.with_data(few.paint(few.nearest_colours(frame.data, colours, self.metric), colours))
 
 
 @register("edges")
@@ -220,5 +219,5 @@ class DarkenEdges(Operator):
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
     def apply(self, frame: Frame) -> Frame:
-        kept = 1 - mapped(frame, self.aux, self.op) * (1 - column(self.factor, frame.data))
+        kept = 1 - edge_map(frame, self.aux, self.op) * (1 - column(self.factor, frame.data))
         return frame.with_data(frame.data * kept)

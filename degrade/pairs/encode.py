@@ -23,10 +23,10 @@ def planes_of(recipe: Recipe) -> tuple[PlaneLayout, ...]:
     >>> planes_of(Recipe.load("residual-maps"))[0]
     PlaneLayout(name='clean', channels=4, height=64, width=64, dtype='uint16', space='mosaic')
     """
-    return tuple(p for name in recipe.stored for p in laid(recipe, name))
+    return tuple(p for name in recipe.stored for p in layouts(recipe, name))
 
 
-def laid(recipe: Recipe, name: str) -> Iterator[PlaneLayout]:
+def layouts(recipe: Recipe, name: str) -> Iterator[PlaneLayout]:
     """A plane, and the maps that it keeps for planes that are rendered from it."""
     spec, plane = recipe.specs[name], recipe.planes[name]
     assert spec.size is not None  # a path has a crop

@@ -39,7 +39,7 @@ from degrade.store.layout import Layout
 from degrade.store.metadata import COLUMN_CHUNK
 from degrade.store.write import create, done_shards
 
-TRIES = 12  #: photos that are tried until two can be built
+PHOTOS_TRIED = 12  #: photos that are tried until two can be built
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _candidates(photos: Sequence[Photo]) -> list[Photo]:
     """The photos nearest to the median size."""
     single = [photo for photo in photos if photo.duplicate_of is None]
     median = sorted(photo.size for photo in single)[len(single) // 2]
-    return sorted(single, key=lambda photo: abs(photo.size - median))[:TRIES]
+    return sorted(single, key=lambda photo: abs(photo.size - median))[:PHOTOS_TRIED]
 
 
 def _measured(whole: Plan, disk: Path | None) -> Measured:

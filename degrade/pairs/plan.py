@@ -71,7 +71,7 @@ def photos_digest(photos: Sequence[tuple[str, str]]) -> str:
     return hashlib.blake2b(json.dumps(list(photos)).encode(), digest_size=16).hexdigest()
 
 
-def differences(new: Plan, old: Layout, old_photos: Mapping[str, str]) -> list[str]:
+def changes(new: Plan, old: Layout, old_photos: Mapping[str, str]) -> list[str]:
     """What a plan changes about the store that is there, in words.
 
     Args:
@@ -101,7 +101,7 @@ def refuse_other(new: Plan, target: Path) -> None:
     old = read_layout(target)
     if old is None or old == new.layout or not begun(target, old):
         return
-    what = " and ".join(differences(new, old, _photos_of(target, old)))
+    what = " and ".join(changes(new, old, _photos_of(target, old)))
     raise StoreError(f"{target} was built otherwise; what differs: {what}. Choose another --out, or delete it")
 
 

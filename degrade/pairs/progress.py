@@ -58,7 +58,7 @@ class NotebookBar:
         now = time.monotonic()
         if self.place is not None and now - self.drawn < EVERY and step.done != step.total:
             return
-        self.drawn, shown = now, {"text/plain": str(step), "text/html": picture(step)}
+        self.drawn, shown = now, {"text/plain": str(step), "text/html": as_html(step)}
         if self.place is None:
             from IPython.display import display
 
@@ -67,10 +67,10 @@ class NotebookBar:
             self.place.update(shown, raw=True)
 
 
-def picture(step: Done) -> str:
+def as_html(step: Done) -> str:
     """HTML of a step.
 
-    >>> picture(Done("building", 3, 9))
+    >>> as_html(Done("building", 3, 9))
     '<progress value="3" max="9"></progress> building: 3 of 9'
     """
     known = "" if step.total is None else f' value="{step.done}" max="{step.total}"'

@@ -24,10 +24,10 @@ from degrade.core.frame import Frame, Sensor
 from degrade.core.group import Rows
 from degrade.core.key import Key, Keys
 from degrade.pairs.camera import sensors
-from degrade.pairs.encode import laid, words
+from degrade.pairs.encode import layouts, words
 from degrade.pairs.recorded import refuse_changed
 from degrade.recipe import derive
-from degrade.recipe.derive import Derivation, listed
+from degrade.recipe.derive import Derivation, named
 from degrade.recipe.paths import Path, Paths
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Block, concatenated, drawn_behind, one_thread
@@ -61,11 +61,11 @@ class Rendered:
         self.fresh = self.derived.drawn(self.recipe.columns().values) if draws == "fresh" else frozenset[str]()
         if draws == "fresh" and not self.fresh:
             raise RecipeError(
-                f"nothing is drawn between {listed(self.derived.roots)} and {listed(self.planes)}, so all epochs would "
+                f"nothing is drawn between {named(self.derived.roots)} and {named(self.planes)}, so all epochs would "
                 "be alike: take recorded draws, or store an earlier plane and build again"
             )
         self.refuse(tuple(self.derived.roots))
-        self.layouts = {n: next(laid(self.recipe, n)) for n in self.planes}
+        self.layouts = {n: next(layouts(self.recipe, n)) for n in self.planes}
         self.reads = tuple(
             p for root, names in self.derived.maps.items() for p in (root, *(f"{root}_{n}" for n in names))
         )
@@ -104,7 +104,7 @@ class Rendered:
                 paths = {n: self.recipe.planes[n].path for n in self.planes}
                 anew = [n for n, p in paths.items() if name in p and p[: len(path)] != path]
                 raise RecipeError(
-                    f"operator {name!r} is drawn anew for {listed(anew or paths)}, and as recorded in the stored plane "
+                    f"operator {name!r} is drawn anew for {named(anew or paths)}, and as recorded in the stored plane "
                     f"{plane!r}: ask for what belongs to one of the two, or for recorded draws"
                 )
 

@@ -14,7 +14,7 @@ from degrade.pairs.rendered import Draws, Rendered, Renderings
 from degrade.store.dataset import PatchDataset
 from degrade.store.loader import Loader
 from degrade.store.loading import Loading
-from degrade.store.order import Shuffle, row_numbers
+from degrade.store.order import Shuffling, row_numbers
 from degrade.store.source import Loadable
 
 
@@ -35,7 +35,7 @@ class Pairs(Loadable):
         planes: Sequence[str] | None = None,
         *,
         device: str | torch.device = "cpu",
-        shuffle: Shuffle = True,
+        shuffle: Shuffling = True,
         seed: int = 0,
         rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         drop_last: bool = False,

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from degrade.core.errors import PhotoError
 from degrade.core.maps import kind
 
-MOST: Final = 2**29  #: pixels that a picture may have: more than any camera's; a damaged header may ask for any number
+MOST_PIXELS: Final = (
+    2**29
+)  #: pixels that a picture may have: more than any camera's; a damaged header may ask for any number
 #: Channels that a map of each kind may be in, a letter each, the likeliest first.
-CHANNELS: Final = {
+CHANNELS_OF_KIND: Final = {
     "depth": ("Z", "Y", "RGB"),
     "normal": ("XYZ", "RGB"),
     "albedo": ("RGB", "Y"),
@@ -44,7 +46,7 @@ def read_exr(path: Path, name: str) -> NDArray[Any]:
     found = {layer: names for layer, has in layers.items() if (names := chosen(has, name))}
     named = [layer for layer in found if layer.rpartition(".")[2].lower() == name.lower()] or list(found)
     if not found:
-        ways = " or ".join((*CHANNELS[kind(name)], *([] if kind(name) == "normal" else ["one alone"])))
+        ways = " or ".join((*CHANNELS_OF_KIND[kind(name)], *([] if kind(name) == "normal" else ["one alone"])))
         raise PhotoError(f"{path} has the channels {', '.join(part.channels)}: a map of kind {kind(name)} is in {ways}")
     if len(named) > 1:
         raise PhotoError(f"{path} holds the layers {', '.join(named)}: call the one to be read {name!r}")
@@ -57,7 +59,7 @@ def chosen(channels: Collection[str], name: str) -> tuple[str, ...]:
     >>> chosen("RGBAZ", "depth"), chosen("RGBAZ", "albedo"), chosen("XYZ", "normal"), chosen("XYZ", "depth")
     (('Z',), ('R', 'G', 'B'), ('X', 'Y', 'Z'), ())
     """
-    for letters in ((name.upper(),), *CHANNELS[kind(name)]):
+    for letters in ((name.upper(),), *CHANNELS_OF_KIND[kind(name)]):
         # Y and Z beside an X are parts of a vector
         if all(v in channels for v in letters) and ("X" in letters or "X" not in channels):
             return tuple(letters)
@@ -91,9 +93,9 @@ def _shown(path: Path, header: dict[str, Any], channels: list[NDArray[Any]]) -> 
     start = (given[0] - shown[0]).tolist()
     if any(list(channel.shape) != held for channel in channels):
         raise PhotoError(f"{path} holds subsampled channels: write one value a pixel")
-    if size[0] * size[1] > MOST:
+    if size[0] * size[1] > MOST_PIXELS:
         raise PhotoError(
-            f"{path} shows {size[0]} x {size[1]} pixels, at most {MOST} are read: it is damaged or too large"
+            f"{path} shows {size[0]} x {size[1]} pixels, at most {MOST_PIXELS} are read: it is damaged or too large"
         )
     picture = np.zeros((*size, len(channels)), np.result_type(*channels))
     into = tuple(slice(max(a, 0), max(a + n, 0)) for a, n in zip(start, held, strict=True))

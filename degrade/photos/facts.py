@@ -21,7 +21,7 @@ import torch
 from degrade.core.errors import PhotoError
 from degrade.maths.cfa import BAYER, PHASES, bayer_array
 from degrade.maths.colour import camera_to_srgb
-from degrade.photos.tags import FRACTIONS, Tags, numbers, text
+from degrade.photos.tags import FRACTIONS, Tags, tag_numbers, text
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -76,7 +76,7 @@ def gather(path: str | os.PathLike[str], raw: Any, tags: Tags) -> RawFacts:
     camera, matrix = _colour(raw, tags, notes)
     other = raw.other
     shutter, aperture, focal = (
-        _positive(numbers(tags, name)[:1] or (value,))
+        _positive(tag_numbers(tags, name)[:1] or (value,))
         for name, value in zip(FRACTIONS, (other.shutter_speed, other.aperture, other.focal_length), strict=True)
     )
     return RawFacts(
@@ -101,15 +101,15 @@ def gather(path: str | os.PathLike[str], raw: Any, tags: Tags) -> RawFacts:
 
 def _black_of_sites(raw: Any, tags: Tags, colours: Sequence[int]) -> list[float]:
     """Black level of the first 2 x 2 visible photosites, rows first."""
-    levels = numbers(tags, "BlackLevel")
-    repeat = tuple(int(n) for n in numbers(tags, "BlackLevelRepeatDim")) or (1, 1)
+    levels = tag_numbers(tags, "BlackLevel")
+    repeat = tuple(int(n) for n in tag_numbers(tags, "BlackLevelRepeatDim")) or (1, 1)
     rows, columns = repeat if len(repeat) == 2 else (0, 0)
     even = all(n == 1 or (n > 0 and n % 2 == 0) for n in repeat)
     slanted = "BlackLevelDeltaH" in tags or "BlackLevelDeltaV" in tags
     if not even or len(levels) != rows * columns or slanted or "DNGVersion" not in tags:
         return [float(raw.black_level_per_channel[c]) for c in colours]
     # A DNG's pattern starts at the active area, which LibRaw moves to even margins without turning the pattern along.
-    top, left = (int(n) for n in (numbers(tags, "ActiveArea") or (0.0, 0.0))[:2])
+    top, left = (int(n) for n in (tag_numbers(tags, "ActiveArea") or (0.0, 0.0))[:2])
     pattern = np.tile(np.asarray(levels).reshape(rows, columns), (1 + (rows == 1), 1 + (columns == 1)))
     dy, dx = raw.sizes.top_margin - top, raw.sizes.left_margin - left
     return [float(pattern[(y + dy) % 2 :: 2, (x + dx) % 2 :: 2].mean()) for y, x in BAYER.sites]
@@ -128,13 +128,13 @@ def _positive(values: Sequence[float]) -> float | None:
 def _iso(raw: Any, tags: Tags) -> float | None:
     stated = [float(raw.other.iso_speed)]
     for name in ("ISOSpeedRatings", "ISOSpeed", "RecommendedExposureIndex"):
-        stated += numbers(tags, name)[:1]
+        stated += tag_numbers(tags, name)[:1]
     return _positive([v for v in stated if v not in _UNKNOWN_ISO])
 
 
 def _white_balance(raw: Any, tags: Tags, notes: list[str]) -> tuple[float, float, float]:
     # The neutral is a fraction: turned over as one, 10/21 gives 2.1 and not its neighbour.
-    stated = numbers(tags, "AsShotNeutral")
+    stated = tag_numbers(tags, "AsShotNeutral")
     neutral = [1 / Fraction(v).limit_denominator(10**7) if v >= 1e-6 else Fraction(0) for v in stated]
     for gains in (neutral, raw.camera_whitebalance, raw.daylight_whitebalance):
         if len(gains) >= 3 and all(math.isfinite(g) and g > 0 for g in gains[:3]):
@@ -147,7 +147,7 @@ def _white_balance(raw: Any, tags: Tags, notes: list[str]) -> tuple[float, float
 
 def _colour(raw: Any, tags: Tags, notes: list[str]) -> tuple[Matrix | None, Matrix]:
     """XYZ to camera, and balanced camera RGB to sRGB."""
-    stated = {_lamp(tags, n): numbers(tags, f"ColorMatrix{n}") for n in (2, 1)}
+    stated = {_lamp(tags, n): tag_numbers(tags, f"ColorMatrix{n}") for n in (2, 1)}
     ordered = sorted(stated, key=lambda lamp: _DAYLIGHT.index(lamp) if lamp in _DAYLIGHT else len(_DAYLIGHT))
     table = tuple(float(v) for v in np.asarray(raw.rgb_xyz_matrix)[:3].ravel())
     for values in (*(stated[lamp] for lamp in ordered), table):
@@ -167,7 +167,7 @@ def _colour(raw: Any, tags: Tags, notes: list[str]) -> tuple[Matrix | None, Matr
 
 def _lamp(tags: Tags, n: int) -> float:
     """Illuminant of a colour matrix; negative numbers keep unknown ones apart."""
-    return (numbers(tags, f"CalibrationIlluminant{n}") or (-float(n),))[0]
+    return (tag_numbers(tags, f"CalibrationIlluminant{n}") or (-float(n),))[0]
 
 
 def _rows(values: Sequence[float]) -> Matrix:
@@ -176,9 +176,9 @@ def _rows(values: Sequence[float]) -> Matrix:
 
 def _noise_profile(tags: Tags) -> tuple[tuple[float, float], ...] | None:
     """NoiseProfile has one pair for all colours or one a colour, in the order of CFAPlaneColor."""
-    values = numbers(tags, "NoiseProfile")
+    values = tag_numbers(tags, "NoiseProfile")
     pairs = list(zip(values[::2], values[1::2], strict=False))
-    order = [int(v) for v in numbers(tags, "CFAPlaneColor")] or [0, 1, 2]
+    order = [int(v) for v in tag_numbers(tags, "CFAPlaneColor")] or [0, 1, 2]
     if not pairs or any(not math.isfinite(v) for v in values) or all(v <= 0 for v in values):
         return None
     if len(pairs) != len(order):

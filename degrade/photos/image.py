@@ -18,20 +18,19 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
+from degrade.core.disk import StrPath
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths.colour import srgb_decode
 from degrade.maths.resample import area
-from degrade.photos.tags import BROKEN, check_whole, silent
-
-Path = str | os.PathLike[str]
+from degrade.photos.tags import DAMAGED, check_whole, silent
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_picture(path: Path, *, space: Space | str, shrink: int | None = None) -> Frame:
+def read_picture(path: StrPath, *, space: Space | str, shrink: int | None = None) -> Frame:
     """Read a picture as a frame of one row.
 
     Args:
@@ -88,7 +87,7 @@ def read_picture(path: Path, *, space: Space | str, shrink: int | None = None) -
     )
 
 
-def _channels_first(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+def _channels_first(path: StrPath, pixels: NDArray[Any]) -> NDArray[Any]:
     """(h, w) or (h, w, channels) to (1 or 3, h, w), alpha dropped."""
     if pixels.dtype.name not in ("uint8", "uint16"):
         raise PhotoError(f"{path} has samples of {pixels.dtype}: save it with 8 or 16 bits a channel")
@@ -108,7 +107,7 @@ def _looked_up(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.f
     return out
 
 
-def _decoded(path: Path) -> NDArray[Any]:
+def _decoded(path: StrPath) -> NDArray[Any]:
     try:
         with open(path, "rb") as file:
             start = file.read(8)
@@ -124,12 +123,12 @@ def _decoded(path: Path) -> NDArray[Any]:
         raise
     except OSError as error:
         raise PhotoError(f"{path} cannot be opened ({error.strerror or error}): check that it may be read") from error
-    except (*BROKEN, RuntimeError, MemoryError) as error:  # a damaged size asks for all there is
+    except (*DAMAGED, RuntimeError, MemoryError) as error:  # a damaged size asks for all there is
         raise PhotoError(f"{path} cannot be decoded ({error}): copy it again, or save it anew") from error
     raise PhotoError(f"{path} is neither PNG, JPEG nor TIFF: remove it, or convert it")
 
 
-def _jpeg(path: Path, content: bytes) -> NDArray[Any]:
+def _jpeg(path: StrPath, content: bytes) -> NDArray[Any]:
     # A JPEG cut short decodes without an error, the rest grey: so look for the end mark behind the first scan.
     at = 2
     while content[at : at + 1] == b"\xff" and content[at + 1 : at + 2] != b"\xda":
@@ -142,7 +141,7 @@ def _jpeg(path: Path, content: bytes) -> NDArray[Any]:
     return pixels
 
 
-def _tiff(path: Path, file: Any) -> NDArray[Any]:
+def _tiff(path: StrPath, file: Any) -> NDArray[Any]:
     """The first page."""
     with silent(), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages[0]

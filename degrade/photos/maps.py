@@ -30,7 +30,7 @@ from degrade.maths.colour import srgb_decode
 from degrade.maths.maps import laid, unit
 from degrade.photos.exr import read_exr
 from degrade.photos.folder import path_of
-from degrade.photos.tags import BROKEN, silent
+from degrade.photos.tags import DAMAGED, silent
 
 ASPECT: Final = 0.005  #: by how much width over height may differ from the photo's
 COUNTED: Final = ("depth", "height", "label")  #: kinds whose whole numbers are taken as they are
@@ -131,7 +131,7 @@ def _pixels(path: Path, name: str) -> NDArray[Any]:
         raise
     except OSError as wrong:
         raise PhotoError(f"{path} cannot be opened ({wrong.strerror or wrong}): check that it may be read") from wrong
-    except (*BROKEN, RuntimeError, MemoryError, TokenError, zipfile.BadZipFile, zlib.error) as wrong:
+    except (*DAMAGED, RuntimeError, MemoryError, TokenError, zipfile.BadZipFile, zlib.error) as wrong:
         raise PhotoError(f"{path} cannot be decoded ({wrong}): write it anew") from wrong
     raise PhotoError(f"{path} is not a map that can be read: save it as .png, .jpg, .tif, .exr, .npy or .npz")
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from degrade.core.disk import StrPath
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths import bayer, bayer_cpu
@@ -26,12 +27,10 @@ from degrade.maths.cfa import BAYER, bayer_array
 from degrade.photos.facts import RawFacts, gather
 from degrade.photos.tags import Tags, is_linear_raw, read_tags
 
-Path = str | os.PathLike[str]
-
 _NAN: Final = float("nan")
 
 
-def raw_facts(path: Path) -> RawFacts:
+def raw_facts(path: StrPath) -> RawFacts:
     """Read what a RAW file says of itself.
 
     Raises:
@@ -48,7 +47,7 @@ def raw_facts(path: Path) -> RawFacts:
         return gather(path, raw, tags)
 
 
-def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: float | None = None) -> Frame:
+def read_raw(path: StrPath, *, space: Space | str, shrink: int | None = None, iso: float | None = None) -> Frame:
     """Read a RAW photo as a frame of one row.
 
     Args:
@@ -106,7 +105,7 @@ def read_raw(path: Path, *, space: Space | str, shrink: int | None = None, iso: 
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[tuple[Any, Tags], None, None]:
+def _opened(path: StrPath) -> Generator[tuple[Any, Tags], None, None]:
     """The decoded file and its tags; whatever is wrong with it becomes a PhotoError."""
     tags = read_tags(path)
     if is_linear_raw(tags):
@@ -122,7 +121,7 @@ def _opened(path: Path) -> Generator[tuple[Any, Tags], None, None]:
 
 
 def _pixels(
-    path: Path, mosaic: NDArray[np.uint16], facts: RawFacts, space: Space, shrink: int
+    path: StrPath, mosaic: NDArray[np.uint16], facts: RawFacts, space: Space, shrink: int
 ) -> tuple[Tensor, Tensor]:
     """Signal (1, c, h, w) and where it is clipped (1, 1, h, w), both their own memory: LibRaw frees the mosaic."""
     low, high = bayer_cpu.extremes(mosaic)

@@ -34,7 +34,7 @@ _OTHERWISE: Final = {"PhotographicSensitivity": "ISOSpeedRatings"}  # two names 
 _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 _NOWHERE: Final = 2**32 - 1  # some makers leave the offset of the strip open
 #: What tifffile raises for a damaged file.
-BROKEN: Final = (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, EOFError, struct.error)
+DAMAGED: Final = (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, EOFError, struct.error)
 
 
 def read_tags(path: str | os.PathLike[str]) -> Tags:
@@ -60,14 +60,14 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
         raise PhotoError(f"{path} cannot be opened ({error.strerror or error}): check that it may be read") from error
     except PhotoError:
         raise
-    except BROKEN as error:
+    except DAMAGED as error:
         raise PhotoError(f"{path} has broken TIFF tags ({error}): it is cut short or not a RAW photo") from error
 
 
-def numbers(tags: Tags, name: str) -> tuple[float, ...]:
+def tag_numbers(tags: Tags, name: str) -> tuple[float, ...]:
     """Numbers of a tag, none if it is absent.
 
-    >>> numbers({"NoiseProfile": (1e-4, 1e-6)}, "NoiseProfile"), numbers({}, "NoiseProfile")
+    >>> tag_numbers({"NoiseProfile": (1e-4, 1e-6)}, "NoiseProfile"), tag_numbers({}, "NoiseProfile")
     ((0.0001, 1e-06), ())
     """
     value = tags.get(name, ())
@@ -82,7 +82,7 @@ def text(tags: Tags, name: str) -> str | None:
 
 def is_linear_raw(tags: Tags) -> bool:
     """Whether the file says that its picture is already demosaicked, or monochrome."""
-    return numbers(tags, "PhotometricInterpretation") == (PHOTOMETRIC.LINEAR_RAW,)
+    return tag_numbers(tags, "PhotometricInterpretation") == (PHOTOMETRIC.LINEAR_RAW,)
 
 
 def check_whole(path: str | os.PathLike[str], page: Any, size: int) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from degrade.core.compose import Maybe, OneOf, Shuffle
 from degrade.core.key import Keys
 from degrade.core.operator import Operator
-from degrade.core.prior import Choice, Prior, plain
+from degrade.core.prior import Choice, Prior, as_data
 
 Values = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def _labels(values: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def _label(value: Any) -> str:
-    written = plain(value)
+    written = as_data(value)
     if not isinstance(written, dict):
         return str(written)
     known = cast("dict[str, Any]", written)

@@ -13,11 +13,11 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from degrade.core.errors import RecipeError, UnknownName, nearest
-from degrade.core.explain import Place
+from degrade.core.explain import FieldPlace
 from degrade.core.param import Model
 from degrade.core.registry import load_operators
 
-SUFFIXES = (".yaml", ".yml", ".json")
+RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def _folders() -> list[Path]:
@@ -46,7 +46,7 @@ def read(name: str) -> tuple[Path, str]:
     if not path.is_file():
         known = shipped()
         key = name.replace("_", "-")
-        if path.suffix in SUFFIXES or key not in known:
+        if path.suffix in RECIPE_SUFFIXES or key not in known:
             raise UnknownName(f"no recipe {name!r}: neither a file nor a shipped pipeline; {nearest(key, known)}")
         path = known[key]
     try:
@@ -76,7 +76,7 @@ def data_of(text: str) -> Any:
         raise RecipeError(f"not YAML: {' '.join(str(wrong).split())}") from wrong
 
 
-def siblings(place: Place, data: Any, named: Mapping[str, type[BaseModel]]) -> list[str]:
+def siblings(place: FieldPlace, data: Any, named: Mapping[str, type[BaseModel]]) -> list[str]:
     """Names of the fields that may stand where an unknown one was found.
 
     Args:

@@ -172,7 +172,7 @@ class Recipe(Model):
         if self.crop.on is not None:
             find(self.crop.on, self.planes, f"plane in {self.paths.crop_name}.on:")
         if self.source.camera is not None:
-            cameras.record(self.source.camera)
+            cameras.identity(self.source.camera)
         if self.source.camera != cameras.AUTO:
             sensor = self.sensor(Sensor.make())
             for name in self.paths.behind:
@@ -266,9 +266,9 @@ class Recipe(Model):
             "store": list(self.stored),
             "order": list(self.planes),  # a crop looks at the first plane
             "versions": {n: self.operators[n].version for n in sorted(names)},
-            "camera": cameras.record(self.source.camera) if self.source.camera else None,
+            "camera": cameras.identity(self.source.camera) if self.source.camera else None,
         }
-        if lenses := lens.record(content["operators"]):
+        if lenses := lens.identities(content["operators"]):
             content["lenses"] = lenses
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from degrade.core.errors import RecipeError
 from degrade.store.source import Loadable
 
-A = TypeVar("A")
-B = TypeVar("B")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 Batch = dict[str, Tensor]
 Finish = Callable[[NDArray[np.int64], Batch, int, int], Batch]  #: of rows, their planes, epoch and seed
 _UNUSED: Final = 2  #: references to a block that only the ring holds: its list's, and the one that asks
@@ -179,7 +179,7 @@ def handed_over(batch: Batch, ready: torch.cuda.Event | None) -> Batch:
     return batch
 
 
-def ahead(work: Callable[[A], B], jobs: Iterator[A], threads: int) -> Iterator[B]:
+def ahead(work: Callable[[_A], _B], jobs: Iterator[_A], threads: int) -> Iterator[_B]:
     """``map(work, jobs)``, up to ``2 * threads`` of them ahead; without threads, each when it is asked for.
 
     An error is raised where its job's result is due, and ends it; left at any point, so do the threads.

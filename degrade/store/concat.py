@@ -15,10 +15,10 @@ from degrade.store.layout import Layout, PlaneLayout
 from degrade.store.read import Store
 from degrade.store.source import Loadable
 
-S = TypeVar("S", bound=Store)
+_S = TypeVar("_S", bound=Store)
 
 
-class Concatenated(Loadable, Generic[S]):
+class Concatenated(Loadable, Generic[_S]):
     """Stores read as one: rows of each follow those of the one before, absent ones too.
 
     Attributes:
@@ -27,11 +27,11 @@ class Concatenated(Loadable, Generic[S]):
         layout: that of the first store, for its planes.
     """
 
-    def __init__(self, stores: Sequence[S | Concatenated[S]]) -> None:
+    def __init__(self, stores: Sequence[_S | Concatenated[_S]]) -> None:
         for one in stores:
             if not isinstance(one, Loadable):
                 raise StoreError(f"only opened stores are joined, got {one!r}: PatchStore({one!r})")
-        self.stores: tuple[S, ...] = tuple(
+        self.stores: tuple[_S, ...] = tuple(
             s for one in stores for s in (one.stores if isinstance(one, Concatenated) else (one,))
         )
         if not self.stores:
@@ -86,7 +86,7 @@ class Concatenated(Loadable, Generic[S]):
         for store, own, _ in self.parts(rows):
             store.ahead(plane, own)
 
-    def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[S, NDArray[np.int64], slice]]:
+    def parts(self, rows: NDArray[np.int64]) -> Iterator[tuple[_S, NDArray[np.int64], slice]]:
         """Each store that ascending rows reach, their numbers in it, and where they stand among all; all for none."""
         cuts = np.searchsorted(rows, self.first)
         for store, begin, (a, b) in zip(self.stores, self.first, pairwise(cuts.tolist()), strict=False):

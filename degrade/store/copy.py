@@ -29,7 +29,7 @@ from degrade.store.layout import Layout, PlaneLayout
 from degrade.store.location import LIST, ROOT, Folder
 from degrade.store.metadata import Json, dumps, group_metadata, lists, plane_metadata, root_sealed
 from degrade.store.read import Store
-from degrade.store.record import Files, listed, plane_file
+from degrade.store.record import Files, files_of, plane_file
 from degrade.store.shard import MISSING, crc32c
 from degrade.store.verify import brief, lost_rows
 
@@ -112,7 +112,7 @@ def _write(source: Store, folder: Path, codec: str, tell: Callable[[int], object
     metadata = {f"{p.name}/{ROOT}": dumps(_coded(plane_metadata(layout, p), p, codec)) for p in layout.planes}
     files: Files = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, (size, check) in (listed(manifest) or {}).items():
+        for name, (size, check) in (files_of(manifest) or {}).items():
             if name in planes:
                 plane, k = planes[name]
                 parts = _shard(source, plane, k, codec, pool)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from degrade.core.errors import RecipeError
 from degrade.store.batch import named_device
-from degrade.store.order import Order, Shuffle, whole_number
+from degrade.store.order import Order, Shuffling, whole_number
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Loading:
 
     batch_size: int  #: rows a batch, of each rank
     device: str | torch.device = "cpu"  #: where the tensors go
-    shuffle: Shuffle = True  #: another full random order each epoch; "window" for disks that dislike leaps; or none
+    shuffle: Shuffling = True  #: another full random order each epoch; "window" for disks that dislike leaps; or none
     seed: int = 0  #: of the order
     drop_last: bool = False  #: leave out a last batch that is not full on all ranks
     pad: bool = False  #: fill it up with the epoch's first rows

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from degrade.core.errors import StoreError
 from degrade.store.layout import Layout
-from degrade.store.record import MANIFEST, Files, listed
+from degrade.store.record import MANIFEST, Files, files_of
 from degrade.store.write import read_layout
 
 SCHEMES = ("http", "https", "s3", "gs")
@@ -51,7 +51,7 @@ class _Beyond(StoreError):
     """Bytes behind the end of a file were asked for."""
 
 
-def place(where: str | os.PathLike[str], timeout: float = TIMEOUT) -> Place:
+def locate(where: str | os.PathLike[str], timeout: float = TIMEOUT) -> Location:
     """The place that a path or an address names.
 
     Raises:
@@ -71,7 +71,7 @@ def place(where: str | os.PathLike[str], timeout: float = TIMEOUT) -> Place:
     return Remote(text.rstrip("/"), timeout)
 
 
-class Place:
+class Location:
     """Files of a store, by name; ``where`` is the folder or the address."""
 
     def __init__(self, where: Path | str, timeout: float = TIMEOUT) -> None:
@@ -143,7 +143,7 @@ class Place:
 
     def listed(self) -> Files | None:
         """The store's list of its files: name -> size [byte], BLAKE2b; None where there is none, or it is damaged."""
-        return listed(self.read(LIST) or b"")
+        return files_of(self.read(LIST) or b"")
 
     def kvstore(self, path: str) -> dict[str, Any]:
         """TensorStore's word for a folder of the store."""
@@ -181,7 +181,7 @@ class Place:
             raise StoreError(f"{name} of {self.where} cannot be read: {said}") from error
 
 
-class Folder(Place):
+class Folder(Location):
     """A local folder."""
 
     def __init__(self, where: Path, timeout: float = TIMEOUT) -> None:
@@ -211,7 +211,7 @@ class Folder(Place):
         return {"driver": "file", "path": f"{self.folder.absolute()}/{path}"}
 
 
-class Remote(Place):
+class Remote(Location):
     """Files at an address. ``$AWS_ENDPOINT_URL`` names an S3 of one's own."""
 
     def __init__(self, where: str, timeout: float = TIMEOUT) -> None:

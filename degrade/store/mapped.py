@@ -34,7 +34,7 @@ _FILES: Final = min(_MAY // 2, 512) if _MAY > 0 else 512  #: files kept open, of
 _readers = count()
 
 
-def plain(folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], mapped: bool) -> Plain | None:
+def plain_shards(folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], mapped: bool) -> PlainShards | None:
     """A reader of a plane's plain shards; None where the array's metadata, or the system, allows none.
 
     Args:
@@ -51,7 +51,7 @@ def plain(folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], mapped:
     return kind(folder, plane, metadata, per_shard)
 
 
-class Plain:
+class PlainShards:
     """Plain shards of a plane; each is looked at once, when a row of it is first asked for."""
 
     def __init__(self, folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], per_shard: int) -> None:
@@ -115,7 +115,7 @@ class Plain:
             raise _unreadable(self.files[shard], error) from error
 
 
-class Positioned(Plain):
+class Positioned(PlainShards):
     """Each run of neighbouring rows is one read at its position."""
 
     def __init__(self, folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], per_shard: int) -> None:
@@ -164,7 +164,7 @@ def _unreadable(path: str, error: OSError) -> StoreError:
     return StoreError(f"{path} cannot be read: {error.strerror}")
 
 
-class Mapped(Plain):
+class Mapped(PlainShards):
     """One array of all rows; a shard's pages are put in their place when a row of it is first asked for."""
 
     def __init__(self, folder: Path, plane: PlaneLayout, metadata: Mapping[str, Any], per_shard: int) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from degrade.core.errors import RecipeError
 from degrade.store.permute import Permutation, Windows
 
-Shuffle = Literal["window"] | bool
+Shuffling = Literal["window"] | bool
 
 _BLOCK: Final = 16384  #: positions worked out at a time
 
@@ -34,7 +34,7 @@ class Order:
 
     rows: NDArray[np.int64]
     size: int  #: rows of a batch
-    shuffle: Shuffle
+    shuffle: Shuffling
     seed: int
     drop_last: bool = False  #: leave out a last step that is not full
     pad: bool = False  #: fill it up with the first rows of the epoch

@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
+from degrade.core.key import Words
+
 _ROUNDS = 8
 _BLOCK = 256  #: things that lie together
 _WINDOW = 64  #: blocks that are shuffled together

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from degrade.core.errors import StoreError
 from degrade.store.layout import OWN, Layout, PlaneLayout
-from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, place
-from degrade.store.mapped import Plain, plain
+from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, locate
+from degrade.store.mapped import PlainShards, plain_shards
 from degrade.store.metadata import seal_holds
 from degrade.store.order import row_numbers
 from degrade.store.record import done_shards
@@ -44,7 +44,7 @@ class Store(Loadable):
     """
 
     def __init__(self, path: str | Path, *, maps: int = 64, timeout: float = TIMEOUT) -> None:
-        self.place, self._maps = place(path, timeout), maps
+        self.place, self._maps = locate(path, timeout), maps
         self.path = self.place.where
         layout, sealed = self.place.layout(), self.place.read(ROOT)
         if layout is None or sealed is None:
@@ -176,11 +176,11 @@ class Store(Loadable):
             return ""
         return f", it has {len(done_shards(self.place.folder, layout))} of {layout.shards} shards"
 
-    def _plain_plane(self, plane: str) -> Plain | None:
+    def _plain_plane(self, plane: str) -> PlainShards | None:
         if not isinstance(self.place, Folder):
             return None
         mapped = len(self.planes) * self.layout.shards <= self._maps
-        return plain(self.place.folder / plane, self.layout.plane(plane), self._metadata(plane), mapped)
+        return plain_shards(self.place.folder / plane, self.layout.plane(plane), self._metadata(plane), mapped)
 
     def _ordinary(self, plane: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         return self.place.take(plane, rows, self._sealed)

@@ -119,12 +119,12 @@ def _fact(values: Mapping[str, Any]) -> PhotoFact:
 def read_manifest(store: Path) -> Files | None:
     """The list of files of a store that is finished or about to be: path -> size [byte], BLAKE2b; else None."""
     try:
-        return listed((store / MANIFEST).read_bytes())
+        return files_of((store / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def listed(manifest: bytes) -> Files | None:
+def files_of(manifest: bytes) -> Files | None:
     """The files that a store's list names; None if it is damaged."""
     try:
         files = json.loads(manifest)["attributes"]["files"]

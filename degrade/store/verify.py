@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from degrade.core.errors import StoreError
 from degrade.core.progress import Done, Progress, quiet
 from degrade.store.layout import OWN
-from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, Place, Unreachable, place
+from degrade.store.location import LIST, ROOT, TIMEOUT, Folder, Location, Unreachable, locate
 from degrade.store.metadata import lists, seal_holds
 from degrade.store.read import Store
-from degrade.store.record import Files, listed, plane_file
+from degrade.store.record import Files, files_of, plane_file
 from degrade.store.shard import crc32c, plain_rows
 
 _AT_A_TIME = 4  # files
@@ -42,14 +42,14 @@ def verify(store: str | Path, progress: Progress = quiet, timeout: float = TIMEO
     Raises:
         StoreError: if there is no store, it is not finished, or its address does not answer.
     """
-    there = place(store, timeout)
+    there = locate(store, timeout)
     manifest = there.read(LIST)
     if manifest is None and there.layout() is None:
         raise StoreError(f"there is no store at {there.where}: build one, or check the path")
     root = there.read(ROOT)
     if _unfinished(root or b""):
         raise StoreError(f"{there.where} is not finished: run the same build again, it continues; then verify")
-    files = None if manifest is None else listed(manifest)
+    files = None if manifest is None else files_of(manifest)
     problems: list[str] = []
     if root is not None and seal_holds(root):
         if manifest is None or not lists(root, manifest):
@@ -99,7 +99,7 @@ def _unfinished(root: bytes) -> bool:
         return False
 
 
-def _files(there: Place, files: Files, progress: Progress) -> list[str]:
+def _files(there: Location, files: Files, progress: Progress) -> list[str]:
     bad: dict[str, str] = {}
     for name, found in _digests(there, files, progress):
         size, check = files[name]
@@ -115,7 +115,7 @@ def _files(there: Place, files: Files, progress: Progress) -> list[str]:
     ]
 
 
-def _digests(there: Place, files: Files, progress: Progress) -> Iterator[tuple[str, tuple[int, str] | None]]:
+def _digests(there: Location, files: Files, progress: Progress) -> Iterator[tuple[str, tuple[int, str] | None]]:
     """Size and BLAKE2b of each file, several at a time: a disk, and even more an address, is faster than one hash."""
     total, seen, lock = sum(size for size, _ in files.values()), 0, Lock()
 
@@ -132,7 +132,7 @@ def _digests(there: Place, files: Files, progress: Progress) -> Iterator[tuple[s
         pool.shutdown(cancel_futures=True)
 
 
-def _hurt(there: Place, files: Files, bad: dict[str, str]) -> dict[str, str]:
+def _hurt(there: Location, files: Files, bad: dict[str, str]) -> dict[str, str]:
     """For each damaged or missing shard: which rows, if the root and the CRC-32C column are sound."""
     said: dict[str, str] = {}
     try:
@@ -173,7 +173,7 @@ def _differ(block: NDArray[Any], rows: NDArray[np.int64], crc: NDArray[np.uint32
     return [int(i) for i, row in zip(rows, block, strict=True) if crc32c(row) != crc[i]]
 
 
-def _rows(there: Place, progress: Progress) -> list[str]:
+def _rows(there: Location, progress: Progress) -> list[str]:
     """Rows of a copy without a list of files, against their CRC-32C."""
     store = Store(there.where, timeout=there.timeout)
     layout, seen = store.layout, 0
