@@ -27,7 +27,7 @@ from degrade.pairs.camera import sensors
 from degrade.pairs.encode import layouts, words
 from degrade.pairs.recorded import refuse_changed
 from degrade.recipe import derive
-from degrade.recipe.derive import Derivation, named
+from degrade.recipe.derive import Derivation, quoted
 from degrade.recipe.paths import Path, Paths
 from degrade.recipe.recipe import Recipe
 from degrade.recipe.render import Block, concatenated, drawn_behind, one_thread
@@ -61,7 +61,7 @@ class Rendered:
         self.fresh = self.derived.drawn(self.recipe.columns().values) if draws == "fresh" else frozenset[str]()
         if draws == "fresh" and not self.fresh:
             raise RecipeError(
-                f"nothing is drawn between {named(self.derived.roots)} and {named(self.planes)}, so all epochs would "
+                f"nothing is drawn between {quoted(self.derived.roots)} and {quoted(self.planes)}, so all epochs would "
                 "be alike: take recorded draws, or store an earlier plane and build again"
             )
         self.refuse(tuple(self.derived.roots))
@@ -104,7 +104,7 @@ class Rendered:
                 paths = {n: self.recipe.planes[n].path for n in self.planes}
                 anew = [n for n, p in paths.items() if name in p and p[: len(path)] != path]
                 raise RecipeError(
-                    f"operator {name!r} is drawn anew for {named(anew or paths)}, and as recorded in the stored plane "
+                    f"operator {name!r} is drawn anew for {quoted(anew or paths)}, and as recorded in the stored plane "
                     f"{plane!r}: ask for what belongs to one of the two, or for recorded draws"
                 )
 

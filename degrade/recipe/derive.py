@@ -59,7 +59,7 @@ class Derivation:
             if root is None:
                 return found
             narrow = RecipeError(
-                f"{named(planes)} cannot be rendered from {root!r}: operators behind it look {need[root]} pixels "
+                f"{quoted(planes)} cannot be rendered from {root!r}: operators behind it look {need[root]} pixels "
                 f"beyond a patch, it keeps {paths.kept(root)}; give it `margin: keep` in the recipe and build "
                 "again"
             )
@@ -153,6 +153,6 @@ def _walk(
     yield stored[path], behind
 
 
-def named(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
     """Names in a sentence."""
     return " and ".join(map(repr, names))
