@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,15 +12,33 @@ from rich.markup import escape
 
 from degrade.core import registry
 from degrade.core.progress import Done, Progress
-from degrade.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from degrade.recipe.recipe import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="RAW photographs into physically true, aligned training pairs.",
 )
 console = Console()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"degrade {version('degrade')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and exit.")
+    ] = False,
+) -> None:
+    """What stands before any command."""
 
 
 @contextmanager
@@ -74,6 +93,8 @@ def chosen(name: str, iso: float | None, seed: int | None) -> Recipe:
     Raises:
         BadParameter: if the ISO is not above 0.
     """
+    from degrade.recipe.recipe import Recipe
+
     recipe = Recipe.load(name)
     if iso is not None:
         if not 0 < iso < float("inf"):

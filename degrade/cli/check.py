@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from degrade.cli.app import app, console, say
-from degrade.recipe.recipe import Recipe
 
 
 @app.command()
@@ -31,6 +30,7 @@ def check(
     from degrade.check.compare import check as measured
     from degrade.check.picture import check_sheet
     from degrade.look.typeset import save
+    from degrade.recipe.recipe import Recipe
 
     name = Path(recipe).stem
     found = measured(Recipe.load(recipe), camera=camera, rows=rows)

@@ -16,6 +16,7 @@ from degrade.core.errors import StoreError
 
 if TYPE_CHECKING:
     from degrade.pairs.store import PatchStore
+    from degrade.store.read import Store
 
 StorePath = Annotated[
     str, typer.Argument(help="The store: a .zarr folder, or its address, https:// s3:// gs://", show_default=False)
@@ -64,11 +65,10 @@ def info(
     store: StorePath, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False
 ) -> None:
     """Say what a store holds: rows, planes, draws, quarantined photos."""
-    from degrade.pairs.store import PatchStore
+    from degrade.store.read import Store
 
-    opened = PatchStore(store)
-    facts = opened.info()
-    warn_of_broken()
+    opened = Store(store)
+    facts: dict[str, Any] = {**opened.info(), "renders": _renders(opened)}
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return
@@ -87,6 +87,17 @@ def info(
     table.add_row("recipe", f"{facts['recipe_hash']}, seed {facts['seed']}")
     console.print(table)
     quarantined(facts["quarantined"])
+
+
+def _renders(opened: Store) -> list[str]:
+    """Planes that can be rendered; only where some are not stored does it take the recipe, and so its operators."""
+    if opened.planes.keys() >= set(opened.layout.named):
+        return []
+    from degrade.pairs.store import PatchStore
+
+    found = list(PatchStore(opened.path).renders)
+    warn_of_broken()
+    return found
 
 
 @app.command()
