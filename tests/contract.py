@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import pickle
 import sys
 from collections.abc import Iterable
@@ -23,25 +22,19 @@ from torch import Tensor
 
 import degrade
 from degrade import Frame, Key, Operator, Patches, RecipeError, Space, Spec
-from degrade.core.compose import run
 from degrade.core.group import Group, subset
 from degrade.core.key import Keys
 from degrade.core.operator import Drawn, Split
 from degrade.core.prior import Prior, Seed
 from degrade.core.registry import load_operators
-from degrade.core.spec import up
 from degrade.core.tree import leaves
 from degrade.operators import optics
 from tests import strategies
+from tests.flats import Flats
 
 ADDRESS = Key(11).at("IMG_0001.DNG")
 SIZE = (12, 24)  #: of the patches tried on, without their margin [pixels]
 MARGIN = 12  #: of the frames tried on [pixels], a multiple of what most examples ask for
-SIGNALS = (0.1, 0.25)  #: of the flat pictures that noise is measured on, times `TINT` by channel
-TINT = (1.0, 0.8, 0.6, 0.9)
-LINE = (2e-3, 1e-4)  #: shot and read noise of those pictures
-SHIFTS = 6  #: by which their noise is shifted, each way: samplers whose step divides it meet every phase
-LOOKS = 16  #: times that many pictures, before an operator is said to be wrong
 
 
 def example(given: dict[str, Any]) -> Operator:
@@ -140,7 +133,8 @@ def groups(drawn: Drawn, frame: Frame) -> list[Group]:
     """A drawn operator on all rows of a frame, those that end in one size together."""
     if isinstance(drawn, Patches):
         return [Group(np.arange(len(drawn.top)), drawn.apply(frame))]
-    done = run(drawn, [Group(np.arange(len(frame)), frame)], np.arange(len(frame)), np.arange(len(frame)))
+    slots = np.arange(len(frame))
+    done = drawn.over([Group(slots, frame)], slots)
     sizes = {g.frame.size for g in done}
     assert len(done) == len(sizes), f"rows of {len(sizes)} sizes end in {len(done)} groups"
     return done
@@ -210,7 +204,7 @@ def draws_many_as_one(given: dict[str, Any], space: Space) -> None:
     many = stack(op, 5, frame)
     for j in range(5):
         assert same(row(many, j), one(op, j, frame)), f"row {j}"
-    rows = {int(r): rows_of(g.frame, [k]) for g in groups(many, frame) for k, r in enumerate(g.rows)}
+    rows = {int(r): rows_of(g.frame, [k]) for g in groups(many, frame) for k, r in enumerate(g.slots)}
     for j, together in sorted(rows.items()):
         alone = one(op, j, frame).apply(frame if isinstance(op, Patches) else rows_of(frame, [j]))
         error = (together.data - alone.data).abs()
@@ -286,84 +280,13 @@ def sees_a_place_not_a_margin(given: dict[str, Any], space: Space) -> None:
 
 
 def tells_the_truth_about_noise(given: dict[str, Any], space: Space) -> None:
-    """The noise that it states is there: variance in, variance out, to 1%, on flat pictures that clip nowhere.
-
-    It is drawn once for all pictures, but for seeds, which are each picture's own: so pictures of one signal differ by
-    noise alone, brought along or added. What states nothing passes, and so does a crop, whose pixels are the photo's.
-    """
-    op = example({**given, "per": "photo"})
+    """The noise that it states is there, to 1%; what states nothing passes, as does a crop, which only cuts."""
+    op = example({**given, "per": "photo"})  # drawn once for all pictures, but for their seeds
     if isinstance(op, Patches) or one(op, 0, small := frame_for(op, space)).apply(small).noise is None:
         return
-    edge, whole = margin_for(op, space) or MARGIN, op.plan(spec_of(op, space)).whole
-    period = SHIFTS * (1 + up(2 * edge / 3 - 2, SHIFTS))  # half of it is beyond what meets in any filter's result
-    looks, near, shared = list[Tensor](), False, False
-    while not near and len(looks) < LOOKS:  # what is drawn, or falls between samples, takes more pictures
-        frame = flats(space, edge, period, whole, len(looks))
-        done = apply(stack(op, len(frame), frame), frame)
-        ratio = frame.size[0] / done.size[0]
-        inner = slice(round(edge / ratio), round((edge + period) / ratio))
-        looks.append(variances(done, slice(None) if whole and ratio != 1 else inner))  # a mean over all samples' places
-        shared, near = done.correlated, _agree(torch.stack(looks).mean(0), 0.005)
-    said, found, beside = torch.stack(looks).mean(0).unbind()
-    where = f"{op.op} on {space.value}"
-    if not _agree(torch.stack(looks).mean(0), 0.01):
-        k, c = divmod(int(((found - said).abs() / (said + 1e-9)).argmax()), found.shape[1])
-        raise AssertionError(
-            f"{where}, channel {c} of a flat picture of {SIGNALS[k]}: its noise has a variance of {found[k, c]:.4g}, "
-            f"the frame states {said[k, c]:.4g}; say what becomes of it, `frame.with_data(data, noise=...)`, or nothing"
-        )
-    assert shared or bool((beside <= 0.03 * found + 1e-9).all()), (
-        f"{where}: noise of neighbours has a covariance of {(beside / found).max():.0%} of the variance, and the frame "
-        "states none; say `frame.with_data(data, noise=..., correlated=True)`"
-    )
-
-
-def variances(done: Frame, side: slice) -> Tensor:
-    """Of noise in what came of `flats`: (3, signals, c) variance stated and found, covariance of neighbours."""
-    assert done.noise is not None
-    pictures = (len(SIGNALS), 2, SHIFTS // 2, 2, SHIFTS // 2)
-    signal = done.data[..., side, side].double().unflatten(0, pictures)
-    # four pictures, half a period apart: so far that no filter makes them alike
-    noise = (signal - signal.mean((1, 3), keepdim=True)) * math.sqrt(4 / 3)
-    line = done.noise.double().unflatten(0, (len(SIGNALS), -1)).mean(1)
-    beside = [(noise * noise.roll(1, way)).mean((1, 2, 3, 4, 6, 7)).abs() for way in (-2, -1)]
-    said = line[:, 0] * signal.mean((1, 2, 3, 4, 6, 7)) + line[:, 1]
-    return torch.stack((said, noise.square().mean((1, 2, 3, 4, 6, 7)), torch.maximum(*beside)))
-
-
-@functools.cache
-def flats(space: Space, edge: int, period: int, whole: bool, seed: int) -> Frame:
-    """Flat pictures and maps, of each of `SIGNALS` as many as there are shifts; ``edge`` around a period of noise.
-
-    Their noise is one periodic field of a flat spectrum, shifted from picture to picture and channel to channel: white
-    in the picture itself and not on average alone, so that what a filter or a sampler leaves of it has no error. Whole
-    pictures, which may be sampled anywhere, have fields of their own.
-    """
-    margin = 0 if whole else up((period - SIZE[0]) / 2 + edge, MARGIN)
-    flat = strategies.frame(space, 1, (SIZE[0] + 2 * margin, SIZE[1] + 2 * margin), margin)
-    h, w = (max(n, period + 2 * edge) for n in flat.size)
-    fields = SHIFTS**2 if whole else 1
-    waves = torch.fft.fft2(torch.from_numpy(np.random.default_rng(seed).normal(size=(fields, period, period))))
-    field = (torch.fft.ifft2(waves / waves.abs()).real * period).float()
-    i, j, c, y, x = np.ogrid[:SHIFTS, :SHIFTS, : space.channels, :h, :w]
-    step = period // SHIFTS
-    place = (y + i * step + c * period // 5) % period, (x + j * step) % period
-    noise = field[(i * SHIFTS + j) % fields, *place].flatten(0, 1)
-    tint, line = torch.tensor(TINT[: space.channels])[:, None, None], torch.tensor(LINE)
-    data = torch.cat([x * tint + (line[0] * x * tint + line[1]).sqrt() * noise for x in SIGNALS])
-
-    def alike(t: Tensor) -> Tensor:
-        return t.expand(len(data), *t.shape[1:])
-
-    return replace(
-        flat,
-        data=data,
-        sensor=flat.sensor.map(alike),
-        origin=alike(flat.origin),
-        field=alike(flat.field),
-        noise=line[:, None].expand(len(data), 2, space.channels),
-        aux={n: alike(v[..., :1, :1].expand(*v.shape[:2], h, w)) for n, v in flat.aux.items()},
-    )
+    flats = Flats(space, SIZE, margin_for(op, space) or MARGIN, MARGIN, op.plan(spec_of(op, space)).whole)
+    wrong = flats.misstated(lambda frame: apply(stack(op, len(frame), frame), frame))
+    assert not wrong, f"{op.op} on {space.value}: {wrong}"
 
 
 def is_pure(given: dict[str, Any], space: Space) -> None:
@@ -390,20 +313,6 @@ def gives_plain_tensors(given: dict[str, Any], space: Space) -> None:
         assert len(done) == len(done.sensor) == len(done.origin) == len(frame)
 
 
-def keeps_its_numbers(given: dict[str, Any], space: Space) -> dict[str, float]:
-    """A few numbers of the result, to be compared with those kept from the day they were checked."""
-    op = example(given)
-    frame = frame_for(op, space)
-    data = one(op, 3, frame).apply(frame).data.double()
-    weight = torch.cos(torch.arange(data.numel(), dtype=torch.float64) * math.sqrt(2)).reshape(data.shape)
-    return {
-        "mean": data.mean().item(),
-        "square": data.square().mean().item(),
-        "pattern": (data * weight).mean().item(),
-        "middle": data[0, 0, data.shape[2] // 2, data.shape[3] // 2].item(),
-    }
-
-
 PROMISES = (
     survives_json,
     survives_repr,
@@ -425,12 +334,6 @@ def check(given: dict[str, Any], spaces: Iterable[Space] | None = None) -> None:
     for space in globals()["spaces"](example(given)) if spaces is None else spaces:
         for promise in PROMISES:
             promise(given, space)
-
-
-def _agree(looks: Tensor, share: float) -> bool:
-    """Whether the variances of `variances`, stated and found, agree."""
-    said, found, _ = looks.unbind()
-    return bool(((found - said).abs() <= share * said + 1e-9).all())
 
 
 def _forget(record: Any, paths: list[tuple[Any, ...]]) -> None:

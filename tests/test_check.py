@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
-from degrade import Frame, Operator, Recipe, RecipeError, Space, UnknownName, register
+from degrade import Frame, Operator, Recipe, RecipeError, Space, Spec, UnknownName, register
 from degrade.check.compare import Check, Figure, PlaneCheck, check
 from degrade.check.picture import check_sheet
 from degrade.check.rules import rounded
@@ -72,9 +72,8 @@ class LeakyBlur(PsfBlur):
 class WideBlur(PsfBlur):
     """A blur that happens twice."""
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return 2 * self.radius, 1
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, 2 * self.radius)
 
     def apply(self, frame: Frame) -> Frame:
         return super().apply(super().apply(frame))

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from scipy import stats
 
 from degrade import Chain, Key, Maybe, OneOf, Operator, Recipe, RecipeError, Shuffle, Space, Spec
-from degrade.core.compose import run
 from degrade.core.group import Group
 from degrade.core.operator import Split
 from degrade.operators.light import Exposure
@@ -100,8 +99,8 @@ def test_nested_containers_split_and_merge_as_one_by_one() -> None:
     frame = strategies.frame(Space.LINEAR, b, (40, 36))
     keys = Key(9).at(np.arange(b))
     drawn = NESTED.draw(keys)
-    groups = run(drawn, [Group(np.arange(b), frame)], np.arange(b), np.arange(b))
-    assert [g.rows.tolist() for g in groups] == [list(range(b))]
+    groups = drawn.over([Group(np.arange(b), frame)], np.arange(b))
+    assert [g.slots.tolist() for g in groups] == [list(range(b))]
     kinds = set()
     for j in range(b):
         record = NESTED.draw(Key(9).at(j))
@@ -132,13 +131,13 @@ def test_rows_of_different_sizes_stay_apart_until_they_agree() -> None:
     frame = strategies.frame(Space.LINEAR, b, (24, 24), margin=0)
     drawn = OneOf(ops=(Downsample(factor=2), Downsample(factor=3))).draw(Key(1).at(np.arange(b)))
     assert isinstance(drawn, Split)
-    groups = run(drawn, [Group(np.arange(b), frame)], np.arange(b), np.arange(b))
+    groups = drawn.over([Group(np.arange(b), frame)], np.arange(b))
     assert sorted(g.frame.size for g in groups) == [(8, 8), (12, 12)]
     other = Split(
         tuple((rows, Downsample(factor=3 if op.model_dump()["pick"] == 0 else 2)) for rows, op in drawn.parts)
     )
-    again = run(other, groups, np.arange(b), np.arange(b))
-    assert [g.rows.tolist() for g in again] == [list(range(b))]
+    again = other.over(groups, np.arange(b))
+    assert [g.slots.tolist() for g in again] == [list(range(b))]
     assert again[0].frame.size == (4, 4)
     expected = torch.nn.functional.avg_pool2d(frame.data, 6)
     torch.testing.assert_close(again[0].frame.data, expected, atol=1e-6, rtol=0)

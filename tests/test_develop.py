@@ -11,7 +11,7 @@ import skimage.data
 import torch
 
 from degrade import Frame, Grid, Key, LogUniform, Normal, Recipe, RecipeError, Sensor, Space, Spec, Uniform
-from degrade.core.compose import Chain, run
+from degrade.core.compose import Chain
 from degrade.core.group import Group
 from degrade.core.operator import Operator
 from degrade.look.develop import develop as shown
@@ -32,8 +32,8 @@ def picture(b: int = 1, size: int = 64) -> Frame:
 
 def drawn(op: Operator, n: int, frame: Frame) -> Frame:
     """n rows, each with its own draws."""
-    rows = np.arange(n)
-    (group,) = run(op.draw(Key(3).at("p").at(rows)), [Group(rows, frame)], rows, rows)
+    slots = np.arange(n)
+    (group,) = op.draw(Key(3).at("p").at(slots)).over([Group(slots, frame)], slots)
     return group.frame
 
 

@@ -70,11 +70,11 @@ def test_wide_rows_stay_apart_until_a_plane_is_asked_for() -> None:
     side = int((WIDE / 3) ** 0.5) + 1
     frame = strategies.frame(Space.DISPLAY, 4, (side, side))
     each = parts(Group(np.arange(4), frame), np.array([0, 2, 3]))
-    assert [g.rows.tolist() for g in each] == [[0], [2], [3]]
+    assert [g.slots.tolist() for g in each] == [[0], [2], [3]]
     assert all(g.frame.data.data_ptr() == frame.data[i].data_ptr() for g, i in zip(each, (0, 2, 3), strict=True))
     assert len(merge(each)) == 3
     (whole,) = merge(each[::-1], wide=True)
-    assert whole.rows.tolist() == [0, 2, 3]
+    assert whole.slots.tolist() == [0, 2, 3]
     assert torch.equal(whole.frame.data, frame.data[[0, 2, 3]])
     assert same(whole.frame.sensor, frame.sensor.rows(torch.tensor([0, 2, 3])))
 
@@ -101,10 +101,10 @@ def test_rows_of_several_sizes_done_in_one_call_are_those_done_alone(name: str) 
     sizes = {(0, 3): (24, 20), (1,): (31, 17), (2, 5): (16, 16)}
     groups = [Group(np.array(rows), strategies.frame(Space.DISPLAY, len(rows), size)) for rows, size in sizes.items()]
     places = np.array([6, 0, 4, 2, 1, 3])
-    done = {int(row): g.frame.data[i] for g in stack.over(groups, places) for i, row in enumerate(g.rows)}
+    done = {int(row): g.frame.data[i] for g in stack.over(groups, places) for i, row in enumerate(g.slots)}
     assert sorted(done) == [0, 1, 2, 3, 5]
     for group in groups:
-        for i, row in enumerate(group.rows):
+        for i, row in enumerate(group.slots):
             alone = stack.take(places[[row]]).apply(group.frame.rows(np.array([i])))
             assert (alone.data[0] - done[int(row)]).abs().max() < 1e-6
 
@@ -130,7 +130,7 @@ def test_narrow_rows_join_in_their_order() -> None:
     frame = strategies.frame(Space.DISPLAY, 6, (8, 8))
     whole = Group(np.arange(6), frame)
     (joined,) = merge([subset(whole, np.array(at)) for at in ([1, 4], [5], [0, 2, 3])])
-    assert joined.rows.tolist() == list(range(6))
+    assert joined.slots.tolist() == list(range(6))
     assert torch.equal(joined.frame.data, frame.data)
     assert torch.equal(joined.frame.origin, frame.origin)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scipy import signal
 from torch import Tensor
 
-from degrade import Frame, Key, Operator, PhotoError, Recipe, RecipeError, Sensor, Space
+from degrade import Frame, Key, Operator, PhotoError, Recipe, RecipeError, Sensor, Space, Spec
 from degrade.maths import psf
 from degrade.operators.kernels import AiryKernel, ApertureKernel, DiscKernel, GaussianKernel
 from degrade.operators.optics import Illumination, LateralChromatic, PsfBlur
@@ -107,7 +107,7 @@ def test_the_largest_loss_of_the_channels_is_recorded_for_each_row() -> None:
 def test_a_delta_in_each_corner_with_just_the_margin_of_its_reach(corner: tuple[int, int]) -> None:
     radius, size = 7, 20
     op = PsfBlur(kernels=[{"psf": "gaussian", "sigma": [1.0, 2.0, 3.0]}, {"psf": "pixel_aperture"}], radius=radius)
-    assert op.reach == (radius, 1)
+    assert op.needs(Spec(Space.LINEAR, 3, (64, 64)), 0) == radius
     side = size + 2 * radius
     for inset in (0, radius):  # outside the patch at the margin's corner, and in the patch's own
         y, x = (side - 1 - inset if far else inset for far in corner)
@@ -305,9 +305,10 @@ def test_lateral_colour_moves_a_wave_by_its_shift(cubic: float) -> None:
 
     frame = Frame(wave(0, 0).expand(1, 3, 80, 80).contiguous(), Space.LINEAR, SENSOR, field=PLACED[:1])
     op = LateralChromatic(red=1.3, blue=-0.6, cubic=cubic)
-    moved = op.apply(frame).trim(op.reach[0]).data[0]
+    far = op.needs(Spec(Space.LINEAR, 3, frame.size), 0)
+    moved = op.apply(frame).trim(far).data[0]
     h = (0.5 + cubic * 0.125) / (1 + cubic)
-    inner = slice(op.reach[0], 80 - op.reach[0])
+    inner = slice(far, 80 - far)
     assert torch.equal(moved[1], frame.data[0, 1, inner, inner])
     for c, corner in ((0, 1.3), (2, -0.6)):
         expected = wave(corner * h * 0.6, -corner * h * 0.8)[inner, inner]
@@ -317,7 +318,7 @@ def test_lateral_colour_moves_a_wave_by_its_shift(cubic: float) -> None:
 def test_lateral_colour_keeps_white_white_and_the_centre_sharp() -> None:
     op = LateralChromatic(red=1.0, blue=1.0)
     grey = Frame(torch.full((2, 3, 40, 40), 0.4), Space.LINEAR, Sensor.make(2), field=PLACED)
-    assert (op.apply(grey).trim(op.reach[0]).data - 0.4).abs().max() < 1e-6
+    assert (op.apply(grey).trim(op.needs(Spec(Space.LINEAR, 3, grey.size), 0)).data - 0.4).abs().max() < 1e-6
     middle = replace(dot(1, 40, 20, 20), field=torch.zeros(1, 2))
     assert torch.equal(op.apply(middle).data, middle.data)
 

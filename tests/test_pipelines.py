@@ -304,3 +304,20 @@ def test_faces_have_the_published_ranges() -> None:
         assert stats.kstest(values, stats.uniform(low, high - low).cdf).pvalue > 0.01
     assert abs(np.isfinite(draws["blur.kernels.0.rotation"]).mean() - 0.5) < 0.05
     assert set(draws["jpeg.quality"]) == set(range(60, 101))
+
+
+#: Pixels that the planes of a pipeline look beyond a patch, and that operators before the crop lose at the border.
+MARGINS = {
+    **dict.fromkeys(("deblur", "fog", "relight", "residual-maps"), (15, 0)),
+    "defocus": (24, 0),
+    "gradient-sr": (16, 0),
+    "perception-sr": (8, 0),
+    "real-esrgan": (0, 50),
+}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_margins_stay_what_they_are(name: str) -> None:
+    paths = Recipe.load(name).paths
+    need = max(pixels for path, pixels in paths.margins.items() if path[-1] == paths.crop_name)
+    assert (need, paths.border) == MARGINS.get(name, (0, 0))

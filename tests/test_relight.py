@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from test_shade import sphere
 
-from degrade import Choice, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, Uniform
+from degrade import Choice, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, Spec, Uniform
 from degrade.core.maps import Aux
 from degrade.operators.crop import Crop
 from degrade.operators.noise import SensorNoise
@@ -117,7 +117,7 @@ def test_a_wall_in_the_height_map_shades_what_is_behind_it() -> None:
     assert ratio[31:35].abs().max() == 0  # five pixels high, so it reaches the fifth
     assert ratio[35].item() == pytest.approx(0.5, abs=1e-4)
     assert torch.allclose(torch.cat((ratio[12:30], ratio[36:53])), torch.tensor(1.0), atol=1e-5)
-    assert op.reach == (12, 1)
+    assert op.needs(Spec(Space.LINEAR, 3, (32, 32)), 0) == 12
 
 
 def test_on_a_finer_grid_the_light_stands_in_the_same_place() -> None:

@@ -213,7 +213,7 @@ def test_rows_of_one_size_go_together(drawn: Resize) -> None:
     frame = strategies.frame(Space.DISPLAY, 8, (32, 32), margin=0)
     parts = contract.groups(drawn.draw(Key(3).at(np.arange(8))), frame)
     assert {p.frame.size for p in parts} == {(16, 16), (24, 24)}
-    assert sorted(int(r) for p in parts for r in p.rows) == list(range(8))
+    assert sorted(int(r) for p in parts for r in p.slots) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_drawn_factor_divides() -> None:
     assert len(parts) > 10
     for part in parts:
         side = part.frame.size[0]
-        assert (np.floor(48 / factors[part.rows]) == side).all()
+        assert (np.floor(48 / factors[part.slots]) == side).all()
         assert part.frame.grid == Grid((48 / side, 48 / side))
 
 

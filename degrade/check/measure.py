@@ -19,7 +19,7 @@ from torch import Tensor
 from degrade.check.predict import Said
 from degrade.check.rules import State
 from degrade.core.frame import Frame, Sensor, Space
-from degrade.core.group import Rows
+from degrade.core.group import Slots
 from degrade.core.operator import column
 from degrade.maths.cfa import BAYER
 from degrade.maths.slanted_edge import Edge, slanted_edge
@@ -81,9 +81,9 @@ def greys(recipe: Recipe, rows: int) -> tuple[dict[str, Greys], dict[str, Array]
         data = _grey(level / _brighter(recipe, photo), recipe.source.space).expand(1, -1, side, side)
         rendering = Rendering(recipe, _photo(recipe, data), photo)
         said = Said(rendering, data[0, :, 0, 0].double().numpy())
-        for at in rendering.blocks():
-            for name, frame in rendering.block(at).items():
-                parts[name].append(_measured(rendering, said, name, at, frame, number))
+        for slots in rendering.blocks():
+            for name, frame in rendering.block(slots).items():
+                parts[name].append(_measured(rendering, said, name, slots, frame, number))
         for note, values in rendering.notes.items():
             notes.setdefault(note, []).append(values[np.isfinite(values)])
     joined = {
@@ -93,24 +93,24 @@ def greys(recipe: Recipe, rows: int) -> tuple[dict[str, Greys], dict[str, Array]
     return joined, {note: np.concatenate(values) for note, values in notes.items()}
 
 
-def _measured(rendering: Rendering, said: Said, name: str, at: Rows, frame: Frame, level: int) -> Greys:
+def _measured(rendering: Rendering, said: Said, name: str, slots: Slots, frame: Frame, level: int) -> Greys:
     """The rows of one block."""
-    keep = sound(rendering, name, at, frame)
+    keep = sound(rendering, name, slots, frame)
     data, n = frame.data.double(), keep.sum((2, 3)).clamp(min=2)
     mean = (data * keep).sum((2, 3)) / n
     variance = (((data - mean[:, :, None, None]) * keep) ** 2).sum((2, 3)) / (n - 1)
-    states = [said.plane(name, row) for row in at.tolist()]
+    states = [said.plane(name, slot) for slot in slots.tolist()]
     own = np.array([s.iso for s in states])  # the row's camera has the ISO of whichever noise names it last
     full = torch.full_like(frame.sensor.range, 255) if frame.space is Space.DISPLAY else frame.sensor.range
     subject = said.subject
     if len(subject) != frame.space.channels:
         subject = BAYER.spread(subject) if frame.space is Space.MOSAIC else BAYER.merge(subject)
     return Greys(
-        level=np.full(len(at), float(level)),
+        level=np.full(len(slots), float(level)),
         iso=np.where(np.isfinite(own), own, frame.sensor.iso.double().numpy()),
         full=full.double().numpy(),
         count=n.double().numpy(),
-        subject=np.tile(subject, (len(at), 1)),
+        subject=np.tile(subject, (len(slots), 1)),
         mean=mean.numpy(),
         variance=variance.numpy(),
         said=np.stack([s.mean for s in states]),
@@ -118,13 +118,13 @@ def _measured(rendering: Rendering, said: Said, name: str, at: Rows, frame: Fram
     )
 
 
-def sound(rendering: Rendering, name: str, at: Rows, frame: Frame) -> Tensor:
+def sound(rendering: Rendering, name: str, slots: Slots, frame: Frame) -> Tensor:
     """(b, c, h, w) whether a photosite of a plane works."""
     keep = torch.ones_like(frame.data, dtype=torch.bool)
     grey = frame.with_data(torch.full_like(frame.data, 0.25))
     for step in rendering.recipe.paths.planes[name]:
         if isinstance(rendering.recipe.operators[step], BadPixels):
-            keep &= cast(BadPixels, rendering.ops[step]).take(at).apply(grey).data == grey.data
+            keep &= cast(BadPixels, rendering.ops[step]).take(slots).apply(grey).data == grey.data
     return keep
 
 
@@ -137,10 +137,10 @@ def edge_spreads(recipe: Recipe, rows: int) -> dict[str, Spread | str]:
     waves = np.arange(0, 129, STEP)[:, None] / 256 * _normal()
     sums = {name: _Sum() for name in recipe.stored}
     for rendering, known in _edge_photos(recipe, rows, waves):
-        for at in rendering.blocks():
-            for name, frame in rendering.block(at).items():
-                states = [known.plane(name, row) for row in at.tolist()]
-                sums[name].add(frame, sound(rendering, name, at, frame), states)
+        for slots in rendering.blocks():
+            for name, frame in rendering.block(slots).items():
+                states = [known.plane(name, slot) for slot in slots.tolist()]
+                sums[name].add(frame, sound(rendering, name, slots, frame), states)
     return {name: one.spread() for name, one in sums.items()}
 
 

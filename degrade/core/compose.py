@@ -17,19 +17,12 @@ from pydantic import Field, model_validator
 
 from degrade.core.errors import RecipeError, noting
 from degrade.core.frame import Frame, Sensor
-from degrade.core.group import Group, Rows
+from degrade.core.group import Group, Slots
 from degrade.core.key import Key, Keys
 from degrade.core.operator import Drawn, Operator, Split
 from degrade.core.registry import register
 from degrade.core.spec import Spec, joined, up
 from degrade.core.tree import put
-
-
-def run(op: Drawn, groups: list[Group], start: Rows, at: Rows) -> list[Group]:
-    """Applies ``op`` to groups, which join where they agree; block row ``start[i]`` is at ``at[i]`` in the stack."""
-    places = np.full(start.max(initial=-1) + 1, -1)
-    places[start] = at
-    return op.over(groups, places)
 
 
 def _inside(op: Drawn) -> str:
@@ -69,10 +62,10 @@ class Container(Operator):
             notes |= frame.notes
         return frame.changed(notes=notes)
 
-    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+    def over(self, groups: Sequence[Group], slots: Slots) -> list[Group]:
         for op in self.sequence():
             with noting(partial(_inside, op)):
-                groups = op.over(groups, places)
+                groups = op.over(groups, slots)
         return list(groups)
 
     def camera(self, sensor: Sensor) -> Sensor:

@@ -1,4 +1,8 @@
-"""Groups: rows of a block that share one tensor, because they agree in size and in what happens to them."""
+"""Groups: rows of a block that share one tensor, because they agree in size and in what happens to them.
+
+A row is one of a photo's, or of a store's, and has a number there. A block, and a stack of drawn operators, hold some
+of them: a slot is a row's place in such a one, counted from 0.
+"""
 
 from __future__ import annotations
 
@@ -13,37 +17,38 @@ from torch import Tensor
 
 from degrade.core.frame import Frame, Sensor
 
-Rows = NDArray[np.int64]
+Rows = NDArray[np.int64]  #: numbers of rows, in their photo or store
+Slots = NDArray[np.int64]  #: places of rows in a block, or in a stack
 WIDE: Final = 2**17  #: samples of a row from which a CPU copies it longer than it takes to begin a tensor call
 
 
 @dataclass(frozen=True)
 class Group:
-    """Some rows of a block, in one tensor: ``rows`` counts within the block."""
+    """Some rows of a block, in one tensor."""
 
-    rows: Rows
+    slots: Slots  #: of its rows, in the block
     frame: Frame
 
 
-def among(rows: Rows, these: Rows) -> Rows:
-    """Places in ``rows`` of those that are among ``these``, which are sorted.
+def among(slots: Slots, these: Slots) -> NDArray[np.int64]:
+    """Where in ``slots`` those are that are among ``these``, which are sorted.
 
     >>> among(np.array([4, 1, 7]), np.array([1, 7])).tolist()
     [1, 2]
     """
     if not len(these):
         return np.zeros(0, np.int64)
-    return np.flatnonzero(these[np.searchsorted(these[:-1], rows)] == rows)
+    return np.flatnonzero(these[np.searchsorted(these[:-1], slots)] == slots)
 
 
-def subset(group: Group, at: Rows) -> Group:
-    """Some rows of a group, by place within it."""
-    return group if len(at) == len(group.rows) else Group(group.rows[at], group.frame.rows(at))
+def subset(group: Group, at: NDArray[np.int64]) -> Group:
+    """Some rows of a group, by index within it."""
+    return group if len(at) == len(group.slots) else Group(group.slots[at], group.frame.rows(at))
 
 
-def parts(group: Group, at: Rows) -> list[Group]:
-    """Some rows of a group: together, or each by itself where they are wide, so that none is copied."""
-    if len(at) < len(group.rows) and _wide(group.frame):
+def parts(group: Group, at: NDArray[np.int64]) -> list[Group]:
+    """The same: together, or each by itself where they are wide, so that none is copied."""
+    if len(at) < len(group.slots) and _wide(group.frame):
         return [subset(group, at[i : i + 1]) for i in range(len(at))]
     return [subset(group, at)]
 
@@ -53,7 +58,7 @@ def _wide(frame: Frame) -> bool:
 
 
 def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
-    """Groups that agree in all but their rows, joined in row order; those of wide rows only if asked for.
+    """Groups that agree in all but their rows, joined in the block's order; those of wide rows only if asked for.
 
     Noise of the rows together is known where it is known of all.
     """
@@ -63,7 +68,7 @@ def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
     for g in groups:
         f = g.frame
         key = (
-            None if wide or not _wide(f) else int(g.rows[0]),
+            None if wide or not _wide(f) else int(g.slots[0]),
             f.data.shape[1:],
             f.space,
             f.grid,
@@ -74,8 +79,8 @@ def merge(groups: Sequence[Group], wide: bool = False) -> list[Group]:
 
 
 def _join(groups: list[Group]) -> Group:
-    rows = np.concatenate([g.rows for g in groups])
-    order = np.argsort(rows)
+    slots = np.concatenate([g.slots for g in groups])
+    order = np.argsort(slots)
     frames, index = [g.frame for g in groups], torch.from_numpy(order)
     ends = np.cumsum([len(f) for f in frames])
 
@@ -84,9 +89,9 @@ def _join(groups: list[Group]) -> Group:
         first = parts[0]
         if first.numel() < WIDE * len(first):
             return torch.cat(parts)[index.to(first.device)]
-        whole = first.new_empty(len(rows), *first.shape[1:])  # each is copied once
-        for place, part in zip(np.split(np.argsort(order), ends[:-1]), parts, strict=True):
-            whole[int(place[0]) if len(place) == 1 else torch.from_numpy(place).to(first.device)] = part
+        whole = first.new_empty(len(slots), *first.shape[1:])  # each is copied once
+        for at, part in zip(np.split(np.argsort(order), ends[:-1]), parts, strict=True):
+            whole[int(at[0]) if len(at) == 1 else torch.from_numpy(at).to(first.device)] = part
         return whole
 
     names = sorted({n for f in frames for n in f.notes})
@@ -100,17 +105,23 @@ def _join(groups: list[Group]) -> Group:
         noise=None if any(f.noise is None for f in frames) else cat(lambda f: cast(Tensor, f.noise)),
         correlated=any(f.correlated for f in frames),
         aux={k: cat(lambda f, k=k: f.aux[k]) for k in first.aux},
-        reference=first.reference and _join([Group(g.rows, cast(Frame, g.frame.reference)) for g in groups]).frame,
+        reference=first.reference and _join([Group(g.slots, cast(Frame, g.frame.reference)) for g in groups]).frame,
         notes={n: cat(lambda f, n=n: f.notes[n] if n in f.notes else nothing.expand(len(f))) for n in names},
     )
-    return Group(rows[order], joined)
+    return Group(slots[order], joined)
 
 
-def agreeing(group: Group, at: Rows, fields: list[Any]) -> list[tuple[Group, Rows]]:
-    """The group split so that rows of a part agree in ``fields``."""
+def agreeing(group: Group, slots: Slots, fields: list[Any]) -> list[tuple[Group, Slots]]:
+    """The group split so that rows of a part agree in a stack's ``fields``, with the slots of each part in the stack.
+
+    Args:
+        group: rows of a block.
+        slots: of those rows, in the stack.
+        fields: of the stack; those that are no arrays are the same in all its rows.
+    """
     varying = [f for f in fields if isinstance(f, np.ndarray)]
-    if not varying or len(at) == 1:
-        return [(group, at)]
-    _, which = np.unique(np.stack([f[at] for f in varying]), axis=1, return_inverse=True)
-    places = (np.flatnonzero(which == k) for k in range(int(which.max()) + 1))
-    return [(subset(group, p), at[p]) for p in places]
+    if not varying or len(slots) == 1:
+        return [(group, slots)]
+    _, which = np.unique(np.stack([f[slots] for f in varying]), axis=1, return_inverse=True)
+    each = (np.flatnonzero(which == k) for k in range(int(which.max()) + 1))
+    return [(subset(group, at), slots[at]) for at in each]

@@ -1,7 +1,7 @@
-"""Operator: one thing that happens to a picture: ``plan`` and ``reach`` before, ``draw`` by address, ``apply``.
+"""Operator: one thing that happens to a picture: ``plan`` and ``needs`` before, ``draw`` by address, ``apply``.
 
-- ``plan(spec)`` tells space, size and grid after it, ``reach`` how far it looks; both are read on the undrawn operator,
-  so a recipe is checked, and its arrays made, before any photo is opened.
+- ``plan(spec)`` tells space, size and grid after it, ``needs(spec, after)`` what margin it asks for; both are read on
+  the undrawn operator, so a recipe is checked, and its arrays made, before any photo is opened.
 - ``draw(key, frame)`` gives the same operator with nothing left to choose; its JSON is the record. With a Key of n
   addresses it gives the stacked operator, whose fields are arrays.
 - ``apply(frame)`` is a pure function of the frame and the fields.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from degrade.core import registry
 from degrade.core.errors import RecipeError
 from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Frame, Sensor, Space
-from degrade.core.group import Group, Rows, agreeing, among, merge, parts
+from degrade.core.group import Group, Slots, agreeing, among, merge, parts
 from degrade.core.key import Key, Keys
 from degrade.core.param import Model
 from degrade.core.prior import Choice, Prior, as_data
@@ -64,27 +65,31 @@ class Operator(Model):
         self.check_space(spec)
         return replace(spec, digital=False)
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        """How many input pixels it looks beyond a pixel, and the multiple that its input margin must keep."""
-        return 0, 1
-
     def needs(self, spec: Spec, after: int) -> int:
-        """Input margin [pixels] that leaves ``after`` valid pixels around the output."""
-        pixels, multiple = self.reach
-        return up(math.ceil(after * self.ratio(spec)) + pixels * spec.oversample, multiple)
+        """Input margin [pixels] that leaves ``after`` valid pixels around the output.
+
+        What looks beyond a pixel says so here: ``return self.margin_of(spec, after, pixels=3)``.
+        """
+        return self.margin_of(spec, after)
+
+    def margin_of(self, spec: Spec, after: int, pixels: float = 0) -> int:
+        """The same of what looks some ``pixels`` of its input, counted on the sensor's own grid, beyond each."""
+        far = math.ceil(after * self.ratio(spec)) + math.ceil(pixels * spec.oversample)
+        return up(far, self.multiple(spec))
+
+    # what follows from the two
 
     def enters(self, spec: Spec, after: int) -> int:
         """What it `needs`, or nothing where a patch is a picture of its own."""
         return 0 if spec.whole else self.needs(spec, after)
 
-    def multiple(self, spec: Spec) -> int:
-        """What its input margin must be a multiple of [pixels]."""
-        return self.reach[1]
-
     def ratio(self, spec: Spec) -> float:
         """Input pixels an output pixel."""
         return self.plan(spec).grid.scale[0] / spec.grid.scale[0]
+
+    def multiple(self, spec: Spec) -> int:
+        """What its input margin is a multiple of: input pixels that are a whole number of output pixels."""
+        return 1 if spec.whole else Fraction(self.ratio(spec)).limit_denominator(4096).numerator
 
     def kernel(self, sensor: Sensor, field: Tensor | None = None) -> Tensor | None:
         """The (drawn) operator's point spread function, (b or 1, c, k, k), where it has one: for looking at.
@@ -138,24 +143,29 @@ class Operator(Model):
         """The picture after this operator. No randomness, no state, the same maths on every device."""
         raise NotImplementedError
 
-    def take(self, rows: Rows) -> Self:
-        """The stack of some of its rows; a record stays what it is."""
+    def take(self, slots: Slots) -> Self:
+        """The stack of some of its slots; a record stays what it is."""
         return cast(
             Self,
             mapped(
-                self, lambda v: v[rows] if isinstance(v, np.ndarray) else v.take(rows) if isinstance(v, Split) else v
+                self, lambda v: v[slots] if isinstance(v, np.ndarray) else v.take(slots) if isinstance(v, Split) else v
             ),
         )
 
-    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
-        """Applies it to groups of a block's rows, whose ``places`` in this stack are given; what agrees is joined."""
+    def over(self, groups: Sequence[Group], slots: Slots) -> list[Group]:
+        """Applies it to groups of a block's rows; what agrees is joined.
+
+        Args:
+            groups: rows of the block.
+            slots: slot in this stack of each slot of the block.
+        """
         alike = [getattr(self, n) for n in sorted(self.uniform)]
-        each = [part for group in groups for part in agreeing(group, places[group.rows], alike)]
+        each = [part for group in groups for part in agreeing(group, slots[group.slots], alike)]
         if not each:
             return []
         op, frames = self.take(np.concatenate([at for _, at in each])), [g.frame for g, _ in each]
         done = op.together(frames) if op.joint else Operator.together(op, frames)
-        return merge([Group(g.rows, frame) for (g, _), frame in zip(each, done, strict=True)])
+        return merge([Group(g.slots, frame) for (g, _), frame in zip(each, done, strict=True)])
 
     def together(self, frames: Sequence[Frame]) -> list[Frame]:
         """Frames of whatever sizes, which hold the rows of this stack one after the other, each as by `apply`.
@@ -204,34 +214,34 @@ class Operator(Model):
 
 @dataclass(frozen=True)
 class Split:
-    """A stack whose rows chose different structures: ``parts`` of (rows, drawn operator)."""
+    """A stack whose rows chose different structures: ``parts`` of (sorted slots, drawn operator)."""
 
-    parts: tuple[tuple[Rows, Drawn], ...]
+    parts: tuple[tuple[Slots, Drawn], ...]
 
-    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+    def over(self, groups: Sequence[Group], slots: Slots) -> list[Group]:
         """Applies each part to its rows of the groups."""
-        part, inner = np.full_like(places, -1), np.zeros_like(places)
-        for k, (rows, _) in enumerate(self.parts):
-            here = among(places, rows)
-            part[here], inner[here] = k, np.searchsorted(rows, places[here])
+        part, inner = np.full_like(slots, -1), np.zeros_like(slots)
+        for k, (own, _) in enumerate(self.parts):
+            here = among(slots, own)
+            part[here], inner[here] = k, np.searchsorted(own, slots[here])
         mine: list[list[Group]] = [[] for _ in self.parts]
         for group in groups:
-            which = part[group.rows]
+            which = part[group.slots]
             for k in sorted(set(which.tolist())):
                 mine[k] += parts(group, np.flatnonzero(which == k))
         done = (op.over(some, inner) for (_, op), some in zip(self.parts, mine, strict=True) if some)
         return merge([group for some in done for group in some])
 
-    def take(self, rows: Rows) -> Split:
-        """The stack of some of its rows."""
-        here = ((among(rows, r), r, op) for r, op in self.parts)
-        return Split(tuple((at, op.take(np.searchsorted(r, rows[at]))) for at, r, op in here if len(at)))
+    def take(self, slots: Slots) -> Split:
+        """The stack of some of its slots."""
+        here = ((among(slots, own), own, op) for own, op in self.parts)
+        return Split(tuple((at, op.take(np.searchsorted(own, slots[at]))) for at, own, op in here if len(at)))
 
     def camera(self, sensor: Sensor) -> Sensor:
         """The rows' cameras as their own parts set them."""
         changed = sensor
-        for rows, op in self.parts:
-            at = torch.from_numpy(rows)
+        for slots, op in self.parts:
+            at = torch.from_numpy(slots)
             before = changed.rows(at)
             part = op.camera(before)
             if part is not before:

@@ -11,16 +11,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Space
-from degrade.core.group import Rows
 from degrade.core.key import Key, Keys
 from degrade.core.operator import Drawn, Operator
 from degrade.core.spec import Spec
 
+Pixels = NDArray[np.int64]  #: places on the photo [photo pixels]
 ABSENT = -1  #: ``top`` and ``left`` of a row that could not be placed
 
 
@@ -75,7 +76,7 @@ class Patches(Operator):
         """Side of a patch in pixels of the photo."""
         return self.size * self.oversample
 
-    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
+    def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         """First row and column of n rectangles, from those that lie inside; ABSENT where there is none."""
         raise NotImplementedError
 

@@ -21,8 +21,8 @@ from degrade.core.frame import Space
 from degrade.look import develop as dev
 from degrade.look.draws import DrawnColumns
 from degrade.look.tiles import (
+    AnyArray,
     Lighting,
-    Pixels,
     Tile,
     difference_tile,
     differences,
@@ -36,7 +36,7 @@ MARGIN, GAP, GUTTER = 28, 14, 150  #: around the sheet, between tiles, width of 
 LEAST, MOST = 176, 384  #: side of a tile: small patches grow to the first, large ones shrink to the second
 LEAST_TEXT = 360  #: width for the draws, however few the tiles [pixels]
 
-Kernels = Pixels | Callable[[Any], Pixels | None] | None
+Kernels = AnyArray | Callable[[Any], AnyArray | None] | None
 
 
 class PlaneLike(Protocol):
@@ -54,7 +54,7 @@ class RowLike(Protocol):
     @property
     def photo(self) -> str: ...
     @property
-    def planes(self) -> Mapping[str, Pixels]: ...
+    def planes(self) -> Mapping[str, AnyArray]: ...
     @property
     def draws(self) -> Mapping[str, Any]: ...
 
@@ -187,7 +187,7 @@ def _panel(store: StoreLike, row: RowLike, names: Sequence[str], scale: float | 
     gain = dev.difference_gain(list(found.values()))
     for name, signal in found.items():
         lower[names.index(name)] = difference_tile(names[0], name, signal, gain, cell)
-    own: Callable[[], Pixels | None] | None = getattr(row, "kernel", None)
+    own: Callable[[], AnyArray | None] | None = getattr(row, "kernel", None)
     kernel = kernels(row) if callable(kernels) else own() if kernels is None and own is not None else kernels
     if kernel is not None:
         lower[0] = kernel_tile(kernel, cell)

@@ -17,7 +17,7 @@ from degrade.core.frame import Space
 from degrade.look import develop as dev
 from degrade.look.typeset import INK, PAPER, SOFT, Text
 
-Pixels = NDArray[Any]
+AnyArray = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Tile:
         return Text.set(self.title, width, 14, INK), Text.set(self.note, width, 12, SOFT)
 
 
-def plane_tile(name: str, data: Pixels, space: Space | str, light: Lighting, cell: tuple[int, int]) -> Tile:
+def plane_tile(name: str, data: AnyArray, space: Space | str, light: Lighting, cell: tuple[int, int]) -> Tile:
     """A plane developed for the eye, or a map; ``cell`` is the width and height that it must fit [pixels]."""
     if space in [*Space]:
         rgb = dev.develop(data, space, light.white_balance, light.matrix, light.exposure)[0]
@@ -60,7 +60,7 @@ def plane_tile(name: str, data: Pixels, space: Space | str, light: Lighting, cel
     return Tile(fitted(rgb, cell), name, f"{space}, {' x '.join(map(str, data.shape))}")
 
 
-def differences(data: Mapping[str, Pixels], spaces: Mapping[str, Space | str], light: Lighting) -> dict[str, Tensor]:
+def differences(data: Mapping[str, AnyArray], spaces: Mapping[str, Space | str], light: Lighting) -> dict[str, Tensor]:
     """Each plane minus the first, balanced, ``(1, 3, h, w)``; only planes that can be compared.
 
     That is: of the same space and channels, and of the same size or one a whole number of times smaller, which is then
@@ -85,7 +85,7 @@ def difference_tile(first: str, name: str, signal: Tensor, gain: float, cell: tu
     return Tile(fitted(dev.difference(signal, gain)[0], cell), f"{name} - {first}", f"amplified {gain:g} x")
 
 
-def kernel_tile(kernel: Pixels, cell: tuple[int, int]) -> Tile:
+def kernel_tile(kernel: AnyArray, cell: tuple[int, int]) -> Tile:
     """A kernel ``(k, n, n)`` or ``(n, n)``, k of 1, 3 or 4, brightest white, square-root tones, upright.
 
     It is cut to the smallest square about its centre that holds 99.9% of it, and the note says so.
@@ -107,7 +107,7 @@ def kernel_tile(kernel: Pixels, cell: tuple[int, int]) -> Tile:
     return Tile(fitted(shown, cell), "kernel", f"{size}, peak {float(rgb.max()):.3g}")
 
 
-def fitted(rgb: Pixels, cell: tuple[int, int]) -> Image.Image:
+def fitted(rgb: AnyArray, cell: tuple[int, int]) -> Image.Image:
     """``(h, w, 3)`` uint8 brought to the size that just fits a cell: larger by repeating pixels, smaller by means.
 
     >>> fitted(np.zeros((2, 4, 3), np.uint8), (100, 100)).size

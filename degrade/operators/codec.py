@@ -55,22 +55,26 @@ class Jpeg(Codec):
     sampling: Param[Sampling] = Field(default="4:2:0", description="chroma subsampling")
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def blocks(self) -> tuple[int, int]:
+        """How far it looks beyond its blocks, and their side [pixels]."""
         drawn = self.sampling.values if isinstance(self.sampling, Choice) else (self.sampling,)
         # chroma is spread over its neighbours, which lie in the next block
         return (0, 8) if set(drawn) == {"4:4:4"} else (2, 16)
 
     def needs(self, spec: Spec, after: int) -> int:
-        spread, block = self.reach
+        spread, block = self.blocks
         sizes = spec.size or (1,)  # of unknown sizes the worst
         ends = (up(n + after + spread, block) - n for n in sizes)
         return up(max(after + spread, *ends), block)
+
+    def multiple(self, spec: Spec) -> int:
+        return self.blocks[1]
 
     def apply(self, frame: Frame) -> Frame:
         return self.together([frame])[0]
 
     def together(self, frames: Sequence[Frame]) -> list[Frame]:
-        sizes, (_, block), done = [len(f) for f in frames], self.reach, list[Frame]()
+        sizes, (_, block), done = [len(f) for f in frames], self.blocks, list[Frame]()
         quality = torch.from_numpy(np.full(sum(sizes), self.quality))
         tables = (t.split(sizes) for t in jpeg.tables(quality, frames[0].data.device))
         for frame, luma, chroma in zip(frames, *tables, strict=True):

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from degrade.core.frame import Frame
-from degrade.core.group import Rows
 from degrade.core.key import Key
-from degrade.core.patches import ABSENT, Patches
+from degrade.core.patches import ABSENT, Patches, Pixels
 from degrade.core.registry import register
 
 TRIES = 64  #: rectangles tried for a row before it is given up
@@ -30,7 +29,7 @@ class Crop(Patches):
     torch.Size([5, 3, 80, 80])
     """
 
-    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
+    def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         clipped = MarkedShare(frame, "clipped", self.side)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
         waiting = np.arange(len(key))
@@ -59,7 +58,7 @@ class GridCrop(Patches):
         default=None, description="from one patch to the next [pixels]; the patch size by default", ge=1
     )
 
-    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
+    def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         stride = (self.stride or self.size) * self.oversample
         # the first admissible place at or after each multiple of the stride
         lines = (inside[np.unique((inside - inside[0]) // stride, return_index=True)[1]] for inside in (tops, lefts))
@@ -86,7 +85,7 @@ class MarkedShare:
             np.cumsum(marked, axis=0, out=self.table[1:, 1:])
             np.cumsum(self.table[1:, 1:], axis=1, out=self.table[1:, 1:])
 
-    def __call__(self, top: Rows, left: Rows) -> NDArray[np.float64]:
+    def __call__(self, top: Pixels, left: Pixels) -> NDArray[np.float64]:
         if self.table is None:
             return np.zeros(len(top))
         t, s = self.table, self.size

@@ -65,9 +65,8 @@ class DepthDefocus(Operator):
             raise RecipeError("depth_defocus looks beyond a patch, but here it is a picture of its own: put it before")
         return spec
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return self.radius, 1
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, self.radius)
 
     def suits(self, sensor: Sensor) -> None:
         if self.blur is None and not bool(torch.isfinite(sensor.pitch).all()):

@@ -64,7 +64,7 @@ class Develop(Operator):
         if spec.space is Space.LINEAR:
             return after
         methods = self.demosaic.values if isinstance(self.demosaic, Choice) else (self.demosaic,)
-        return super().needs(spec, after) + max(demosaic.REACH[str(m)] for m in methods)
+        return self.margin_of(spec, after, max(demosaic.REACH[str(m)] for m in methods))
 
     def apply(self, frame: Frame) -> Frame:
         rgb, grid, aux = colour.balance(frame.data, frame.sensor.white_balance), frame.grid, frame.aux

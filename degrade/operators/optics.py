@@ -119,7 +119,7 @@ class PsfBlur(Operator):
 
     def needs(self, spec: Spec, after: int) -> int:
         if self.border == "margin":
-            return super().needs(spec, after)
+            return self.margin_of(spec, after, self.radius)
         if after:
             raise RecipeError(
                 f"psf_blur: what follows looks {after} pixels beyond the patch, set border: reflect there"
@@ -131,10 +131,6 @@ class PsfBlur(Operator):
             for kernel in drawn.values if isinstance(drawn, Choice) else (drawn,):
                 cast(Kernel, kernel).suits(sensor)
         check_lenses(self.kernels, self.radius, sensor)
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        return (self.radius if self.border == "margin" else 0), 1
 
     def psf(self, sensor: Sensor, field: Tensor | None = None, oversample: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """The kernels of these rows, each computed once.
@@ -252,12 +248,11 @@ class LateralChromatic(Operator):
         default=0.0, description="cubic part, counted in the linear one; 0 is a change of scale alone"
     )
 
-    @property
-    def reach(self) -> tuple[int, int]:
+    def needs(self, spec: Spec, after: int) -> int:
         widest = max(abs(v) for field in (self.red, self.blue) for v in bounds(field))
         cubic = bounds(self.cubic)[1]
         far = (OUTSIDE + cubic * OUTSIDE**3) / (1 + cubic)
-        return (0 if widest == 0 else math.ceil(widest * far) + 6), 1
+        return self.margin_of(spec, after, 0 if widest == 0 else math.ceil(widest * far) + 6)
 
     def shift(self, field: Tensor) -> Tensor:
         """(b, 2, 2) shift (y, x) of red and blue in each row [pixels], float64."""

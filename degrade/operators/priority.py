@@ -6,9 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from degrade.core.frame import Frame
-from degrade.core.group import Rows
 from degrade.core.key import Key
-from degrade.core.patches import ABSENT, Patches
+from degrade.core.patches import ABSENT, Patches, Pixels
 from degrade.core.registry import register
 from degrade.operators.crop import TRIES, MarkedShare
 from degrade.operators.style import edge_map
@@ -35,7 +34,7 @@ class EdgeCrop(Patches):
     poor: float = Field(default=0.6, description="share of other places that are passed over", ge=0, le=1)
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
-    def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
+    def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         edge_map(frame, self.aux, self.op)
         edges, clipped = (MarkedShare(frame, name, self.side) for name in (self.aux, "clipped"))
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)

@@ -15,6 +15,7 @@ from degrade.core.frame import Frame, Space
 from degrade.core.operator import Operator, column
 from degrade.core.param import Model, Param
 from degrade.core.registry import register
+from degrade.core.spec import Spec
 from degrade.maths import shade
 from degrade.maths.colour import apply_matrix
 
@@ -163,9 +164,8 @@ class Relight(Operator):
         """Names of the maps that it reads."""
         return "normal", *("albedo",) * (self.albedo == "map"), *("height",) * (self.shadow > 0)
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return self.shadow, 1
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, self.shadow)
 
     def apply(self, frame: Frame) -> Frame:
         diffuse, gloss = self.shades(frame, self.lights)

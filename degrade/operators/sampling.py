@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,13 +12,13 @@ from pydantic import Field, model_validator
 
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Space
-from degrade.core.group import Group, Rows, agreeing, merge
+from degrade.core.group import Group, Slots, agreeing, merge
 from degrade.core.maps import how
 from degrade.core.operator import Operator
 from degrade.core.param import Param
 from degrade.core.prior import Choice, Prior, bounds
 from degrade.core.registry import register
-from degrade.core.spec import Spec, tidy, up
+from degrade.core.spec import Spec, tidy
 from degrade.maths import resize
 from degrade.maths.maps import laid, shrunk
 from degrade.maths.resample import area
@@ -63,10 +61,6 @@ class Downsample(Operator):
             oversample=max(1, spec.oversample // self.factor),
             digital=False,
         )
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        return 0, self.factor
 
     def apply(self, frame: Frame) -> Frame:
         f = self.factor
@@ -178,19 +172,14 @@ class Resize(Operator):
                     f"resize: what follows looks {after} pixels beyond the patch, set border: reflect there"
                 )
             return 0
-        ratio = self.ratio(spec)
-        far = max(resize.support(k, ratio, self.antialias, self.prefilter is not None) for k in self.filters)
-        return up(math.ceil(after * ratio) + math.ceil(far), self.multiple(spec))
-
-    def multiple(self, spec: Spec) -> int:
-        # a margin of so many pixels is a whole number of output pixels
-        return 1 if spec.whole else Fraction(self.ratio(spec)).limit_denominator(4096).numerator
+        ratio, soft = self.ratio(spec), self.prefilter is not None
+        return self.margin_of(spec, after, max(resize.support(k, ratio, self.antialias, soft) for k in self.filters))
 
     def _fixed(self) -> float:
         return 1 / bounds(self.factor)[0] if self.factor is not None else bounds(self.scale)[1]
 
-    def target(self, frame: Frame, at: Any = slice(None)) -> Any:
-        """Height and width after it, with the margin, of some rows of a frame: (2,), or (2, rows)."""
+    def target(self, frame: Frame, slots: Any = slice(None)) -> Any:
+        """Height and width after it, with the margin, of a frame's rows in some slots: (2,), or (2, rows)."""
         if self.size is not None:
             (h, w), (sy, sx) = frame.size, frame.grid.scale
             edge = max(0, round(-frame.grid.offset[0] / sy))
@@ -199,23 +188,23 @@ class Resize(Operator):
             return np.array([self.size + margin, round(self.size * width / height) + margin])
         factor: Any = self.factor
         scale: Any = self.scale if factor is None else 1 / factor
-        scale = scale[at] if isinstance(scale, np.ndarray) else scale
+        scale = scale[slots] if isinstance(scale, np.ndarray) else scale
         side = np.array(frame.size, np.float64)
         if self.of == "patch":
             side *= frame.grid.scale
         side = side if np.ndim(scale) == 0 else side[:, None]
         return np.maximum(np.floor(side * scale + 1e-6), 1).astype(np.int64)
 
-    def over(self, groups: Sequence[Group], places: Rows) -> list[Group]:
+    def over(self, groups: Sequence[Group], slots: Slots) -> list[Group]:
         parts, goals = list[Group](), list[tuple[int, int]]()
         for group in groups:
-            goal = self.target(group.frame, places[group.rows])
-            for part, at in agreeing(group, np.arange(len(group.rows)), list(goal)):  # rows of one size go together
+            goal = self.target(group.frame, slots[group.slots])
+            for part, at in agreeing(group, np.arange(len(group.slots)), list(goal)):  # rows of one size go together
                 m, n = (goal if goal.ndim == 1 else goal[:, at[0]]).tolist()
                 parts.append(part)
                 goals.append((m, n))
         done = self._to([g.frame for g in parts], goals)
-        return merge([Group(g.rows, frame) for g, frame in zip(parts, done, strict=True)])
+        return merge([Group(g.slots, frame) for g, frame in zip(parts, done, strict=True)])
 
     def apply(self, frame: Frame) -> Frame:
         goal = self.target(frame).reshape(2, -1)

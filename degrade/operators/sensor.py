@@ -43,10 +43,6 @@ class Mosaic(Operator):
         size = spec.size[0] // 2, spec.size[1] // 2
         return Spec(Space.MOSAIC, 4, size, spec.grid.scaled(2))
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return 0, 2
-
     def apply(self, frame: Frame) -> Frame:
         return frame.with_data(
             bayer.mosaic(frame.data),

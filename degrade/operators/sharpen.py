@@ -42,9 +42,8 @@ class UnsharpMask(Operator):
     def plan(self, spec: Spec) -> Spec:
         return replace(super().plan(spec), digital=False)
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return 2 * (self.radius // 2), 1
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, 2 * (self.radius // 2))
 
     def apply(self, frame: Frame) -> Frame:
         weight, threshold = (column(v, frame.data) for v in (self.weight, self.threshold))

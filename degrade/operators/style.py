@@ -66,8 +66,8 @@ class Windowed(Operator):
     """Base of operators that look at a window. A whole picture's border is no edge of a patch: the nearest pixel is
     repeated beyond it, and what comes out is valid up to the border."""
 
-    def needs(self, spec: Spec, after: int) -> int:
-        return after if spec.size is None else super().needs(spec, after)
+    def margin_of(self, spec: Spec, after: int, pixels: float = 0) -> int:
+        return after if spec.size is None else super().margin_of(spec, after, pixels)
 
 
 @register("smooth")
@@ -104,9 +104,8 @@ class Smooth(Windowed):
             )
         return self
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return self.radius, 1
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, self.radius)
 
     def apply(self, frame: Frame) -> Frame:
         fine = frame.oversample
@@ -194,9 +193,8 @@ class Edges(Windowed):
     gradient: Literal["sobel", "prewitt"] = Field(default="sobel", description="operator")
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        return 1, 1
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, pixels=1)
 
     def apply(self, frame: Frame) -> Frame:
         found = edge.edges(frame.data, column(self.threshold, frame.data), self.gradient)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from degrade.core.errors import RecipeError, noting
 from degrade.core.frame import Frame, Sensor
-from degrade.core.group import Rows
+from degrade.core.group import Rows, Slots
 from degrade.core.key import Key, Keys
 from degrade.pairs.camera import sensors
 from degrade.pairs.encode import layouts, words
@@ -137,15 +137,15 @@ class Rendered:
         done: dict[str, list[Frame]] = {}
         blocks = list(self._blocks(rows, next(iter(found.values())).device.type))
         with one_thread():
-            for model, at in blocks:
-                part = {n: t[torch.from_numpy(at).to(t.device)] for n, t in found.items()}
-                with noting(partial(self._whose, rows[at])):
-                    block = Block(_Stored(self, rows[at], part, address, model), np.arange(len(at)))
+            for model, slots in blocks:
+                part = {n: t[torch.from_numpy(slots).to(t.device)] for n, t in found.items()}
+                with noting(partial(self._whose, rows[slots])):
+                    block = Block(_Stored(self, rows[slots], part, address, model), np.arange(len(slots)))
                     rendered = {name: block.plane(name) for name in self.planes}
                 for name, frame in rendered.items():
                     camera = replace(frame.sensor, ladder=frame.sensor.ladder[:, :0])  # which differ in length
                     done.setdefault(name, []).append(replace(frame, sensor=camera))
-        back = torch.from_numpy(np.argsort(np.concatenate([at for _, at in blocks])))
+        back = torch.from_numpy(np.argsort(np.concatenate([slots for _, slots in blocks])))
         return {n: concatenated(frames, back.to(frames[0].data.device)) for n, frames in done.items()}
 
     def _whose(self, rows: Rows) -> str:
@@ -153,8 +153,8 @@ class Rendered:
         photos = np.unique(rows // self.store.layout.per_photo).tolist()
         return f"photo {', '.join(repr(self.store.photos.keys[p]) for p in photos[:3])}{' ...' * (len(photos) > 3)}"
 
-    def _blocks(self, rows: Rows, device: str) -> Iterator[tuple[str, Rows]]:
-        """Model of camera, and rows by place among ``rows``: of one model, whose noise is known of all or of none.
+    def _blocks(self, rows: Rows, device: str) -> Iterator[tuple[str, Slots]]:
+        """Model of camera, and slots of rows among ``rows``: of one model, whose noise is known of all or of none.
 
         On a CPU as many at a time as stay in its cache.
         """
@@ -163,9 +163,9 @@ class Rendered:
         kinds, which = np.unique(np.stack([model, *map(np.isnan, shot)]), axis=1, return_inverse=True)
         size = self.recipe.block if device == "cpu" else len(rows)
         for k, kind in enumerate(kinds[0].tolist()):
-            at = np.flatnonzero(which == k)
-            for start in range(0, len(at), size):
-                yield str(self._models[kind]), at[start : start + size]
+            slots = np.flatnonzero(which == k)
+            for start in range(0, len(slots), size):
+                yield str(self._models[kind]), slots[start : start + size]
 
     def keys(self, rows: Rows, fresh: Key | None = None) -> Keys:
         """Addresses of some rows and of their photos: recorded, or below that of an epoch."""
@@ -228,7 +228,7 @@ class _Stored:
         self.sensor = camera.map(lambda t: t.to(device))
         self.field = torch.from_numpy(np.stack([store.columns[n][rows] for n in ("field_y", "field_x")], 1)).to(device)
 
-    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
+    def at_hand(self, path: Path, slots: Slots, margin: int) -> Frame | None:
         """The rows as they are stored, if this beginning of a path is."""
         root = next((r for r, p in self.of.derived.roots.items() if p == path), None)
         if root is None:
@@ -252,5 +252,5 @@ class _Stored:
         )
         return frame.trim(kept - margin)
 
-    def note(self, name: str, at: Rows, values: Tensor) -> None:
+    def note(self, name: str, slots: Slots, values: Tensor) -> None:
         """Nothing is kept: what operators record was recorded when the store was built."""

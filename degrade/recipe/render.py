@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degrade.core.compose import run
 from degrade.core.errors import PhotoError, RecipeError, find, noting
 from degrade.core.frame import Frame, Sensor
-from degrade.core.group import Group, Rows, merge, subset
+from degrade.core.group import Group, Rows, Slots, merge, subset
 from degrade.core.key import Key, Keys
 from degrade.core.operator import Drawn, Operator
 from degrade.core.patches import ABSENT, Patches
@@ -86,10 +85,10 @@ def render(
 
 
 class Rendering:
-    """One photo, opened and drawn.
+    """One photo, opened and drawn. Its stacks have a slot for each row that is present, in order.
 
     Attributes:
-        rows: numbers of the rows that are present, within the photo.
+        rows: the rows that are present: number in the photo, by slot.
         entered: the camera that patches were cut with, one row, before operators behind the crop changed it.
         sensor: the camera of each present row, one for all its planes.
         model: maker and model of the camera that took the photo.
@@ -140,55 +139,56 @@ class Rendering:
 
     @property
     def places(self) -> dict[str, Values]:
-        """Top and left of each present row [photo pixels], and its place in the field (y, x) [half diagonals]."""
+        """Top and left of each present row [photo pixels], and where it lies in the field (y, x) [half diagonals]."""
         field = self.field(np.arange(len(self.rows)))
         top, left = np.asarray(self.crop.top), np.asarray(self.crop.left)
         return {"crop_top": top, "crop_left": left, "field_y": field[:, 0].numpy(), "field_x": field[:, 1].numpy()}
 
-    def field(self, at: Rows) -> Tensor:
-        """(n, 2) place in the field of some present rows (y, x) [half diagonals]."""
+    def field(self, slots: Slots) -> Tensor:
+        """(n, 2) where some rows lie in the field (y, x) [half diagonals]."""
         if self.recipe.source.field == "unknown":
-            return anywhere(self.keys[at])
-        crop = self.crop.take(at)
+            return anywhere(self.keys[slots])
+        crop = self.crop.take(slots)
         photo = self.photo_stage(self.recipe.paths.before(next(iter(self.recipe.planes))))
         return crop.field(photo).cpu()
 
-    def cut(self, before: Path, at: Rows, margin: int) -> Frame:
-        """Some present rows after these operators before the crop, with ``margin`` photo pixels around each."""
+    def cut(self, before: Path, slots: Slots, margin: int) -> Frame:
+        """Some rows after these operators before the crop, with ``margin`` photo pixels around each."""
         photo = self.photo_stage(before)
         read = {name: t for name, t in photo.aux.items() if name != "clipped"}  # which was for the crop
-        frame = self.crop.take(at).cut(replace(photo, aux=read), margin)
-        return frame.changed(sensor=self.sensor.rows(torch.from_numpy(at)), field=self.field(at).to(frame.data.device))
+        frame = self.crop.take(slots).cut(replace(photo, aux=read), margin)
+        sensor = self.sensor.rows(torch.from_numpy(slots))
+        return frame.changed(sensor=sensor, field=self.field(slots).to(frame.data.device))
 
     @property
     def paths(self) -> Paths:
         """The recipe's planes."""
         return self.recipe.paths
 
-    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
+    def at_hand(self, path: Path, slots: Slots, margin: int) -> Frame | None:
         """The rows just behind the crop, where rendering begins."""
-        return self.cut(path[:-1], at, margin) if path[-1] == self.recipe.paths.crop_name else None
+        return self.cut(path[:-1], slots, margin) if path[-1] == self.recipe.paths.crop_name else None
 
-    def note(self, name: str, at: Rows, values: Tensor) -> None:
-        """Keeps what an operator, or a plane, records of some present rows."""
-        self.notes[name][at] = values.cpu().numpy()
+    def note(self, name: str, slots: Slots, values: Tensor) -> None:
+        """Keeps what an operator, or a plane, records of some rows."""
+        self.notes[name][slots] = values.cpu().numpy()
 
     # -- blocks of rows -----------------------------------------------------------------------------------------------
 
-    def blocks(self) -> Iterator[Rows]:
-        """Places (in ``rows``) of the present rows of each block, in order; blocks without rows are left out."""
+    def blocks(self) -> Iterator[Slots]:
+        """Slots of the rows of each block, in order; blocks without rows are left out."""
         which = self.rows // self.recipe.block
         for k in np.unique(which):
             yield np.flatnonzero(which == k)
 
-    def block(self, at: Rows, planes: Sequence[str] | None = None) -> dict[str, Frame]:
-        """Renders the present rows ``at`` (one of `blocks`) in the planes asked for."""
+    def block(self, slots: Slots, planes: Sequence[str] | None = None) -> dict[str, Frame]:
+        """Renders the rows of one of `blocks` in the planes asked for."""
         with one_thread(), noting(self._whose):
-            block = Block(self, at)
+            block = Block(self, slots)
             frames = {name: block.plane(name) for name in planes or self.recipe.stored}
         for root in self.recipe.roots.keys() & frames.keys():
             for name, values in derive.noted(root, frames[root]).items():
-                self.note(name, at, values)
+                self.note(name, slots, values)
         return frames
 
     def frames(self, rows: Sequence[int] | None = None, planes: Sequence[str] | None = None) -> dict[str, Frame]:
@@ -207,15 +207,15 @@ class Rendering:
             )
         if not len(wanted):
             raise IndexError(f"no row to render; present are {len(self.rows)} of {self.recipe.crop.per_photo}")
-        need = np.searchsorted(self.rows, wanted)
-        parts = [(at, self.block(at, planes)) for at in self.blocks() if np.isin(need, at).any()]
-        place = np.concatenate([at for at, _ in parts])
-        index = torch.from_numpy(np.argsort(place)[np.searchsorted(np.sort(place), need)])
+        slots = np.searchsorted(self.rows, wanted)
+        parts = [(block, self.block(block, planes)) for block in self.blocks() if np.isin(slots, block).any()]
+        done = np.concatenate([block for block, _ in parts])
+        index = torch.from_numpy(np.argsort(done)[np.searchsorted(np.sort(done), slots)])
         return {name: concatenated([frames[name] for _, frames in parts], index) for name in parts[0][1]}
 
 
 def concatenated(frames: Sequence[Frame], index: Tensor) -> Frame:
-    """The rows of frames that agree in all else, one after the other, by place ``index`` among them.
+    """The rows of frames that agree in all else, one after the other, by ``index`` among them all.
 
     Their noise is known where it is known of all.
     """
@@ -253,20 +253,26 @@ class BlockSource(Protocol):
         """The operators, drawn for all rows."""
         ...
 
-    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
-        """Some rows after this beginning of a path, ``margin`` pixels around each, if they are at hand there."""
+    def at_hand(self, path: Path, slots: Slots, margin: int) -> Frame | None:
+        """Rows in some slots of the operators, after this beginning of a path, if they are at hand there.
+
+        ``margin`` pixels lie around each.
+        """
         ...
 
-    def note(self, name: str, at: Rows, values: Tensor) -> None:
+    def note(self, name: str, slots: Slots, values: Tensor) -> None:
         """Takes what an operator, or a plane, records of some rows."""
         ...
 
 
 class Block:
-    """Some rows of a source: every beginning of a path is rendered once and kept."""
+    """Some rows of a source: every beginning of a path is rendered once and kept.
 
-    def __init__(self, source: BlockSource, at: Rows) -> None:
-        self.source, self.paths, self.at = source, source.paths, at
+    Its own slots count these rows from 0; ``slots`` are theirs in the source's stacks.
+    """
+
+    def __init__(self, source: BlockSource, slots: Slots) -> None:
+        self.source, self.paths, self.slots = source, source.paths, slots
         self.done: dict[Path, list[Group]] = {}
 
     def plane(self, name: str) -> Frame:
@@ -286,8 +292,8 @@ class Block:
     def _beginning(self, path: Path) -> list[Group]:
         """The rows after this beginning of a path, with the margin that its planes need."""
         if path not in self.done:
-            here = self.source.at_hand(path, self.at, self.paths.margins[path])
-            self.done[path] = self._step(path) if here is None else [Group(np.arange(len(self.at)), here)]
+            here = self.source.at_hand(path, self.slots, self.paths.margins[path])
+            self.done[path] = self._step(path) if here is None else [Group(np.arange(len(self.slots)), here)]
         return self.done[path]
 
     def _step(self, path: Path) -> list[Group]:
@@ -302,7 +308,7 @@ class Block:
         done = self.paths.spec(path)
         margin = round(enter * spec.grid.scale[0] / done.grid.scale[0])
         with noting(partial(self.paths.whose, name, path)):
-            groups = run(self.source.ops[name], groups, np.arange(len(self.at)), self.at)
+            groups = self.source.ops[name].over(groups, self.slots)
             for g in groups:
                 _check_shape(g, done, margin)
         return [self._noted(name, g) for g in _trimmed(groups, margin - after)]
@@ -312,8 +318,8 @@ class Block:
 
     def _noted(self, name: str, group: Group) -> Group:
         for note, values in group.frame.notes.items():
-            self.source.note(f"{name}.{note}", self.at[group.rows], values)
-        return Group(group.rows, group.frame.changed(notes={}, reference=None))
+            self.source.note(f"{name}.{note}", self.slots[group.slots], values)
+        return Group(group.slots, group.frame.changed(notes={}, reference=None))
 
 
 def _check_size(name: str, size: tuple[int, int], lost: int) -> None:
@@ -329,19 +335,19 @@ def _check_shape(group: Group, planned: Spec, margin: int) -> None:
     """Raises RuntimeError, for it is a bug, if an operator gave data of another shape than it had planned."""
     got = tuple(group.frame.data.shape)
     size = got[2:] if planned.size is None else tuple(n + 2 * margin for n in planned.size)
-    if got != (want := (len(group.rows), planned.channels, *size)):
+    if got != (want := (len(group.slots), planned.channels, *size)):
         raise RuntimeError(f"`apply` gave data of shape {got}, where `plan` says {want}")
 
 
 def _trimmed(groups: list[Group], pixels: int) -> list[Group]:
-    return groups if pixels == 0 else [Group(g.rows, g.frame.trim(pixels)) for g in groups]
+    return groups if pixels == 0 else [Group(g.slots, g.frame.trim(pixels)) for g in groups]
 
 
 def _with_reference(mine: Group, theirs: list[Group]) -> Iterator[Group]:
     """``mine`` with the same rows of the other plane as its reference, split as that one is."""
     for other in theirs:
-        at = np.flatnonzero(np.isin(mine.rows, other.rows))
-        if len(at):
-            part = subset(mine, at)
-            place = np.searchsorted(other.rows, part.rows)
-            yield Group(part.rows, part.frame.changed(reference=subset(other, place).frame))
+        shared = np.flatnonzero(np.isin(mine.slots, other.slots))
+        if len(shared):
+            part = subset(mine, shared)
+            same = np.searchsorted(other.slots, part.slots)
+            yield Group(part.slots, part.frame.changed(reference=subset(other, same).frame))

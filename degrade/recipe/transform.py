@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degrade.core.compose import run
 from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, noting
 from degrade.core.frame import Frame, Grid, Sensor
-from degrade.core.group import Group, Rows, merge
+from degrade.core.group import Group, Slots, merge
 from degrade.core.key import Key, Keys
 from degrade.recipe.paths import Path, Paths
 from degrade.recipe.recipe import Recipe
@@ -85,9 +84,9 @@ class Transform:
         for name in planes or ():
             find(name, self.recipe.planes, "plane")
         frame = self._checked(pictures)
-        keys = Key(self.recipe.seed).at(step, _rows(frame))
+        keys = Key(self.recipe.seed).at(step, _slots(frame))
         with one_thread(), noting(f"step {step!r}"):
-            block = Block(_Batch(self.recipe, frame, keys), _rows(frame))
+            block = Block(_Batch(self.recipe, frame, keys), _slots(frame))
             return {name: block.plane(name) for name in planes or self.recipe.stored}
 
     def _checked(self, pictures: Tensor | Frame) -> Frame:
@@ -138,11 +137,11 @@ class _Batch:
         """The pictures after these operators before the crop; each is run once."""
         if path not in self._stages:
             before, name = self._stage(path[:-1]), path[-1]
-            at = _rows(before)
+            slots = _slots(before)
             try:
                 with noting(partial(self.paths.whose, name, path)):
                     drawn = self.recipe.operators[name].draw(self.keys.at(name))
-                    (after,) = merge(run(drawn, [Group(at, before)], at, at), wide=True)
+                    (after,) = merge(drawn.over([Group(slots, before)], slots), wide=True)
             except (RecipeError, UnknownName) as wrong:
                 raise RecipeError(f"operator {name!r} before the crop, on a batch: {wrong}") from wrong
             self._stages[path] = after.frame
@@ -153,8 +152,8 @@ class _Batch:
         """The recipe's planes."""
         return self.recipe.paths
 
-    def at_hand(self, path: Path, at: Rows, margin: int) -> Frame | None:
-        """The middle of the pictures, behind the crop; they are all of one block, ``at``."""
+    def at_hand(self, path: Path, slots: Slots, margin: int) -> Frame | None:
+        """The middle of the pictures, behind the crop; they are all of one block."""
         if path[-1] != self.recipe.paths.crop_name:
             return None
         stage, crop = self._stage(path[:-1]), self.recipe.crop
@@ -174,7 +173,7 @@ class _Batch:
             notes={},
         )
 
-    def note(self, name: str, at: Rows, values: Tensor) -> None:
+    def note(self, name: str, slots: Slots, values: Tensor) -> None:
         """Nothing is kept: a training loop has no record."""
 
 
@@ -183,5 +182,6 @@ def _edge(recipe: Recipe) -> int:
     return recipe.crop.margin * recipe.crop.oversample + recipe.paths.border
 
 
-def _rows(frame: Frame) -> Rows:
+def _slots(frame: Frame) -> Slots:
+    """Slots of the pictures of a batch, in which each is a row."""
     return np.arange(len(frame))

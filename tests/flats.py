@@ -1,0 +1,116 @@
+"""Flat pictures whose noise is known, and what an operator states of theirs held against what is left.
+
+Pictures of one signal differ by noise alone, brought along or added: so what happens to the signal cancels.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from degrade import Frame, Space
+from degrade.core.spec import up
+from tests import strategies
+
+SIGNALS = (0.1, 0.25)  #: of the pictures, times `TINT` by channel; nothing of them clips
+TINT = (1.0, 0.8, 0.6, 0.9)
+LINE = (2e-3, 1e-4)  #: their shot and read noise
+SHIFTS = 6  #: by which their noise is shifted, each way: samplers whose step divides it meet every phase
+LOOKS = 16  #: times that many pictures, before an operator is said to be wrong
+NEAR, FAR = 0.005, 0.01  #: share of a variance that it may be off: for no more pictures to be taken, and after all
+SHARED = 0.03  #: share of the variance up to which the covariance of neighbours is taken for none
+
+
+@dataclass(frozen=True)
+class Flats:
+    """Flat pictures and maps, of each of `SIGNALS` as many as there are shifts.
+
+    Their noise is one periodic field of a flat spectrum, shifted from picture to picture and channel to channel: white
+    in the picture itself and not on average alone, so that what a filter or a sampler leaves of it has no error. Whole
+    pictures, which may be sampled anywhere, have fields of their own.
+    """
+
+    space: Space
+    size: tuple[int, int]  #: of a patch without its margin [pixels]
+    edge: int  #: around a period of noise, for what looks so far [pixels]
+    multiple: int  #: of margins [pixels]
+    whole: bool  #: whether they are pictures of their own, without a margin
+
+    @property
+    def period(self) -> int:
+        """Of the noise [pixels]; half of it is more than any filter within the edge brings together."""
+        return SHIFTS * (1 + up(2 * self.edge / 3 - 2, SHIFTS))
+
+    @functools.cache  # noqa: B019 there are a few of them, and each is used by many operators
+    def frame(self, look: int) -> Frame:
+        """The pictures; other ones for each look."""
+        margin = 0 if self.whole else up((self.period - self.size[0]) / 2 + self.edge, self.multiple)
+        flat = strategies.frame(self.space, 1, (self.size[0] + 2 * margin, self.size[1] + 2 * margin), margin)
+        h, w = (max(n, self.period + 2 * self.edge) for n in flat.size)
+        shape = SHIFTS**2 if self.whole else 1, self.period, self.period
+        waves = torch.fft.fft2(torch.from_numpy(np.random.default_rng(look).normal(size=shape)))
+        field = (torch.fft.ifft2(waves / waves.abs()).real * self.period).float()
+        i, j, c, y, x = np.ogrid[:SHIFTS, :SHIFTS, : self.space.channels, :h, :w]
+        y, x = (y + (i * self.period // SHIFTS + c * self.period // 5)), x + j * self.period // SHIFTS
+        noise = field[(i * SHIFTS + j) % len(field), y % self.period, x % self.period].flatten(0, 1)
+        tint, line = torch.tensor(TINT[: self.space.channels])[:, None, None], torch.tensor(LINE)
+        data = torch.cat([s * tint + (line[0] * s * tint + line[1]).sqrt() * noise for s in SIGNALS])
+
+        def alike(t: Tensor) -> Tensor:
+            return t.expand(len(data), *t.shape[1:])
+
+        return replace(
+            flat,
+            data=data,
+            sensor=flat.sensor.map(alike),
+            origin=alike(flat.origin),
+            field=alike(flat.field),
+            noise=line[:, None].expand(len(data), 2, self.space.channels),
+            aux={n: alike(v[..., :1, :1].expand(*v.shape[:2], h, w)) for n, v in flat.aux.items()},
+        )
+
+    def variances(self, done: Frame, ratio: float) -> Tensor:
+        """Of noise in what came of them: (3, signals, c) variance stated and found, covariance of neighbours."""
+        assert done.noise is not None, "the noise of one picture is stated and that of many is not"
+        side = slice(round(self.edge / ratio), round((self.edge + self.period) / ratio))
+        if self.whole and ratio != 1:
+            side = slice(None)  # what is stated is a mean over samples that lie otherwise everywhere
+        signal = done.data[..., side, side].double().unflatten(0, (len(SIGNALS), 2, SHIFTS // 2, 2, SHIFTS // 2))
+        noise = (signal - signal.mean((1, 3), keepdim=True)) * math.sqrt(4 / 3)  # of four, half a period apart
+        line = done.noise.double().unflatten(0, (len(SIGNALS), -1)).mean(1)
+        beside = [(noise * noise.roll(1, way)).mean((1, 2, 3, 4, 6, 7)).abs() for way in (-2, -1)]
+        said = line[:, 0] * signal.mean((1, 2, 3, 4, 6, 7)) + line[:, 1]
+        return torch.stack((said, noise.square().mean((1, 2, 3, 4, 6, 7)), torch.maximum(*beside)))
+
+    def misstated(self, apply: Callable[[Frame], Frame]) -> str:
+        """What is wrong in the noise that an operator, drawn for as many rows, states; nothing where it is right."""
+        looks, near, correlated = list[Tensor](), False, False
+        while not near and len(looks) < LOOKS:  # what is drawn, or falls between samples, takes more pictures
+            frame = self.frame(len(looks))
+            done = apply(frame)
+            looks.append(self.variances(done, frame.size[0] / done.size[0]))
+            correlated, near = done.correlated, _agree(looks, NEAR)
+        said, found, beside = torch.stack(looks).mean(0).unbind()
+        if not _agree(looks, FAR):
+            k, c = divmod(int(((found - said).abs() / (said + 1e-9)).argmax()), found.shape[1])
+            return (
+                f"channel {c} of a flat picture of {SIGNALS[k]} has noise of a variance of {found[k, c]:.4g}, the "
+                f"frame states {said[k, c]:.4g}; say what becomes of it, `frame.with_data(data, noise=...)`, or nothing"
+            )
+        if not correlated and bool((beside > SHARED * found + 1e-9).any()):
+            return (
+                f"noise of neighbours has a covariance of {(beside / found).max():.0%} of the variance, and the frame "
+                "states none; say `frame.with_data(data, noise=..., correlated=True)`"
+            )
+        return ""
+
+
+def _agree(looks: list[Tensor], share: float) -> bool:
+    said, found, _ = torch.stack(looks).mean(0).unbind()
+    return bool(((found - said).abs() <= share * said + 1e-9).all())
