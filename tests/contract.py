@@ -284,7 +284,8 @@ def tells_the_truth_about_noise(given: dict[str, Any], space: Space) -> None:
     op = example({**given, "per": "photo"})  # drawn once for all pictures, but for their seeds
     if isinstance(op, Patches) or one(op, 0, small := frame_for(op, space)).apply(small).noise is None:
         return
-    flats = Flats(space, SIZE, margin_for(op, space) or MARGIN, MARGIN, op.plan(spec_of(op, space)).whole)
+    spec = spec_of(op, space)
+    flats = Flats(space, SIZE, margin_for(op, space) or MARGIN, op.multiple(spec), op.plan(spec).whole)
     wrong = flats.misstated(lambda frame: apply(stack(op, len(frame), frame), frame))
     assert not wrong, f"{op.op} on {space.value}: {wrong}"
 

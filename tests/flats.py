@@ -21,7 +21,6 @@ from tests import strategies
 SIGNALS = (0.1, 0.25)  #: of the pictures, times `TINT` by channel; nothing of them clips
 TINT = (1.0, 0.8, 0.6, 0.9)
 LINE = (2e-3, 1e-4)  #: their shot and read noise
-SHIFTS = 6  #: by which their noise is shifted, each way: samplers whose step divides it meet every phase
 LOOKS = 16  #: times that many pictures, before an operator is said to be wrong
 NEAR, FAR = 0.005, 0.01  #: share of a variance that it may be off: for no more pictures to be taken, and after all
 SHARED = 0.03  #: share of the variance up to which the covariance of neighbours is taken for none
@@ -39,26 +38,33 @@ class Flats:
     space: Space
     size: tuple[int, int]  #: of a patch without its margin [pixels]
     edge: int  #: around a period of noise, for what looks so far [pixels]
-    multiple: int  #: of margins [pixels]
+    step: int  #: of what samples them [pixels]
     whole: bool  #: whether they are pictures of their own, without a margin
+
+    @property
+    def shifts(self) -> int:
+        """Shifts of the noise, each way: even in number, and so many that samples of a small step meet every phase."""
+        return next((n for n in (6, 4, 8, 10) if n % self.step == 0), 6)
 
     @property
     def period(self) -> int:
         """Of the noise [pixels]; half of it is more than any filter within the edge brings together."""
-        return SHIFTS * (1 + up(2 * self.edge / 3 - 2, SHIFTS))
+        far = -(-(2 * self.edge - 3) // (self.shifts // 2))
+        return self.shifts * next(n for n in range(far, 2 * far) if math.gcd(n, self.shifts) == 1)
 
     @functools.cache  # noqa: B019 there are a few of them, and each is used by many operators
     def frame(self, look: int) -> Frame:
         """The pictures; other ones for each look."""
-        margin = 0 if self.whole else up((self.period - self.size[0]) / 2 + self.edge, self.multiple)
+        margin = 0 if self.whole else up((self.period - self.size[0]) / 2 + self.edge, self.edge)
         flat = strategies.frame(self.space, 1, (self.size[0] + 2 * margin, self.size[1] + 2 * margin), margin)
         h, w = (max(n, self.period + 2 * self.edge) for n in flat.size)
-        shape = SHIFTS**2 if self.whole else 1, self.period, self.period
+        n, period = self.shifts, self.period
+        shape = n**2 if self.whole else 1, period, period
         waves = torch.fft.fft2(torch.from_numpy(np.random.default_rng(look).normal(size=shape)))
-        field = (torch.fft.ifft2(waves / waves.abs()).real * self.period).float()
-        i, j, c, y, x = np.ogrid[:SHIFTS, :SHIFTS, : self.space.channels, :h, :w]
-        y, x = (y + (i * self.period // SHIFTS + c * self.period // 5)), x + j * self.period // SHIFTS
-        noise = field[(i * SHIFTS + j) % len(field), y % self.period, x % self.period].flatten(0, 1)
+        field = (torch.fft.ifft2(waves / waves.abs()).real * period).float()
+        i, j, c, y, x = np.ogrid[:n, :n, : self.space.channels, :h, :w]
+        y, x = y + i * period // n + c * period // 5, x + j * period // n
+        noise = field[(i * n + j) % len(field), y % period, x % period].flatten(0, 1)
         tint, line = torch.tensor(TINT[: self.space.channels])[:, None, None], torch.tensor(LINE)
         data = torch.cat([s * tint + (line[0] * s * tint + line[1]).sqrt() * noise for s in SIGNALS])
 
@@ -81,7 +87,8 @@ class Flats:
         side = slice(round(self.edge / ratio), round((self.edge + self.period) / ratio))
         if self.whole and ratio != 1:
             side = slice(None)  # what is stated is a mean over samples that lie otherwise everywhere
-        signal = done.data[..., side, side].double().unflatten(0, (len(SIGNALS), 2, SHIFTS // 2, 2, SHIFTS // 2))
+        half = self.shifts // 2
+        signal = done.data[..., side, side].double().unflatten(0, (len(SIGNALS), 2, half, 2, half))
         noise = (signal - signal.mean((1, 3), keepdim=True)) * math.sqrt(4 / 3)  # of four, half a period apart
         line = done.noise.double().unflatten(0, (len(SIGNALS), -1)).mean(1)
         beside = [(noise * noise.roll(1, way)).mean((1, 2, 3, 4, 6, 7)).abs() for way in (-2, -1)]

@@ -156,6 +156,8 @@ def _stated(given: Any, known: Tensor, what: str, field: str) -> Tensor:
 class PixelResponse(Readout):
     """Photosites that are not alike: ``y = x (1 + prnu z1) + dsnu z2``, the same map in every photo of a camera.
 
+    Beyond a prnu of 0.1 nothing is known of the noise that was there.
+
     >>> from degrade import Frame, Sensor, Space
     >>> grey = Frame(torch.full((1, 4, 8, 8), 0.5), Space.MOSAIC, Sensor.make(black=64, white=1064))
     >>> one, other = (PixelResponse(prnu=0.01, camera_seed=s).apply(grey).data for s in (7, 8))
@@ -171,7 +173,9 @@ class PixelResponse(Readout):
         like = frame.data
         response = 1 + column(self.prnu, like) * _map(normal_field, self.camera_seed, frame, 3)
         offset = column(self.dsnu, like) * _map(normal_field, self.camera_seed, frame, 4)
-        return frame.with_data(like * response + offset / column(frame.sensor.range, like), noise=frame.noise)
+        # the variance is multiplied by the squared response, 1 + prnu^2 on average: that is 1% at 0.1
+        noise = frame.noise if bool((torch.as_tensor(self.prnu) <= 0.1).all()) else None
+        return frame.with_data(like * response + offset / column(frame.sensor.range, like), noise=noise)
 
 
 @register("bad_pixels")
