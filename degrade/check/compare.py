@@ -25,8 +25,8 @@ from degrade.core.frame import Space
 from degrade.gear import cameras
 from degrade.maths.cfa import BAYER
 from degrade.maths.types import Array
+from degrade.recipe.block import one_thread
 from degrade.recipe.recipe import Recipe
-from degrade.recipe.render import one_thread
 
 Marks = NDArray[np.bool_]
 Places = NDArray[np.int64]

@@ -27,10 +27,10 @@ from degrade.pairs.camera import sensors
 from degrade.pairs.encode import layouts, words
 from degrade.pairs.recorded import refuse_changed
 from degrade.recipe import derive
+from degrade.recipe.block import Block, concatenated, drawn_behind, one_thread
 from degrade.recipe.derive import Derivation, quoted
 from degrade.recipe.paths import Path, Paths
 from degrade.recipe.recipe import Recipe
-from degrade.recipe.render import Block, concatenated, drawn_behind, one_thread
 from degrade.store.batch import Batch, Finish, sent
 from degrade.store.concat import Concatenated
 from degrade.store.order import row_numbers

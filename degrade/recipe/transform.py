@@ -23,9 +23,9 @@ from degrade.core.errors import PhotoError, RecipeError, UnknownName, find, noti
 from degrade.core.frame import Frame, Grid, Sensor
 from degrade.core.group import Group, Slots, merge
 from degrade.core.key import Key, Keys
+from degrade.recipe.block import Block, anywhere, drawn_behind, one_thread
 from degrade.recipe.paths import Path, Paths
 from degrade.recipe.recipe import Recipe
-from degrade.recipe.render import Block, anywhere, drawn_behind, one_thread
 
 
 def transform(recipe: Recipe) -> Transform:
