@@ -184,7 +184,7 @@ def test_a_ramp_keeps_its_value_at_every_grid_position(
 def test_bayer_by_the_general_value_is_bayer(seed: int, shrink: int, phase: str) -> None:
     mosaic = torch.from_numpy(np.random.default_rng(seed).random((2, 41, 54), np.float32))
     wanted = bayer.linear(bayer.pack(mosaic, phase), shrink)
-    top, left = cfa.bayer_array(phase).phase
+    top, left = cfa.PHASES[phase].phase
     even = mosaic[:, top:, left:][:, : (41 - top) // 2 * 2, : (54 - left) // 2 * 2]
     torch.testing.assert_close(BAYER.linear(even, shrink), wanted, atol=1e-6, rtol=1e-6)
     taps = torch.tensor([1.0] + [4] * (shrink // 2 - 1) + [3])

@@ -88,7 +88,7 @@ def test_facts_and_photosites_return_exactly(
     assert (facts.iso, facts.exposure, facts.white_balance) == (iso, exposure, (red, 1, blue))
     assert facts.xyz_to_camera == tuple(map(tuple, camera))
     assert facts.noise_profile == (None if pairs is None else tuple(map(tuple, pairs)))
-    top, left = cfa.bayer_array(phase).phase
+    top, left = cfa.PHASES[phase].phase
     inner = mosaic[top:, left:][: (31 - top) // 2 * 2, : (41 - left) // 2 * 2]
     np.testing.assert_allclose(photosites(frame, facts.black, white), inner, atol=0.02)
     assert (frame.grid.scale, frame.grid.offset) == ((2, 2), (top, left))
@@ -106,7 +106,7 @@ def test_colour_matrix_agrees_with_the_decoder(tmp_path: Path) -> None:
 def test_margins_keep_colours_and_blacks_together(tmp_path: Path, phase: str, area: tuple[int, int, int, int]) -> None:
     """Phase and black pattern of a DNG start at its active area; the decoder moves that to even margins."""
     levels = np.array([100, 200, 300, 400], np.uint16)
-    top, left = cfa.bayer_array(phase).phase
+    top, left = cfa.PHASES[phase].phase
     y, x = np.indices((60, 80))
     channel = 2 * ((y - area[0] + top) % 2) + (x - area[1] + left) % 2
     mosaic = levels[channel] + (1000 * (channel + 1)).astype(np.uint16)

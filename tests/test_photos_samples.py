@@ -38,7 +38,7 @@ def test_levels_phase_and_iso(photo: Path) -> None:
 def test_read_at_the_superpixel(photo: Path) -> None:
     frame = read_photo(photo, space="linear", shrink=2, iso=200)
     h, w = raw_facts(photo).size
-    top, left = cfa.bayer_array(raw_facts(photo).phase).phase
+    top, left = cfa.PHASES[raw_facts(photo).phase].phase
     assert frame.size == ((h - top) // 2 - 2, (w - left) // 2 - 2)
     assert frame.grid.offset == (2 + top, 2 + left)
     assert bool(torch.isfinite(frame.data).all())
@@ -55,7 +55,7 @@ def test_untagged_iso_is_unknown(photo: Path) -> None:
 def test_packed_photosites_are_the_decoders(photo: Path) -> None:
     facts = raw_facts(photo)
     signal = bayer.unpack(read_raw(photo, space="mosaic").data.double())[0]
-    top, left = cfa.bayer_array(facts.phase).phase
+    top, left = cfa.PHASES[facts.phase].phase
     with rawpy.imread(str(photo)) as raw:
         colours = raw.raw_colors_visible[top : top + 2, left : left + 2].tolist()
         visible = raw.raw_image_visible[top:, left:][: signal.shape[0], : signal.shape[1]].astype(float)

@@ -21,7 +21,7 @@ import functools
 import torch
 from torch import Tensor
 
-from degrade.maths.cfa import BAYER, bayer_array
+from degrade.maths.cfa import BAYER, PHASES
 from degrade.maths.twin import twin
 
 
@@ -33,7 +33,7 @@ def pack(mosaic: Tensor, phase: str = "RGGB") -> Tensor:
     >>> pack(torch.arange(16).reshape(4, 4), "GRBG")[..., 0, 0]     # column 0 is dropped
     tensor([1, 2, 5, 6])
     """
-    y, x = bayer_array(phase).phase
+    y, x = PHASES[phase].phase
     inner = mosaic[..., y:, x:]
     h, w = inner.shape[-2] // 2, inner.shape[-1] // 2
     if h < 1 or w < 1:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import float32 as f32
 from numpy.typing import NDArray
 
-from degrade.maths.cfa import BAYER, bayer_array
+from degrade.maths.cfa import BAYER, PHASES
 from degrade.maths.compiled import compiled
 
 
@@ -114,7 +114,7 @@ def whole(mosaic: NDArray[np.uint16], phase: str) -> NDArray[np.uint16]:
     >>> whole(np.zeros((5, 6), np.uint16), "GRBG").shape
     (4, 4)
     """
-    y, x = bayer_array(phase).phase
+    y, x = PHASES[phase].phase
     h, w = ((n - o) // 2 * 2 for n, o in zip(mosaic.shape, (y, x), strict=True))
     return mosaic[y : y + h, x : x + w]
 

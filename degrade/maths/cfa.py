@@ -28,7 +28,6 @@ from G on a grey step of 1, in per cent, over all phases and edges at 3, 20, 45,
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable
@@ -218,21 +217,6 @@ XTRANS: Final = Cfa(("GGRGGB", "GGBGGR", "BRGRBG", "GGBGGR", "GGRGGB", "RBGBRG")
 PHASES: Final[dict[str, Cfa]] = {
     name: Cfa(BAYER.tile, site) for name, site in zip(("RGGB", "GRBG", "GBRG", "BGGR"), BAYER.sites, strict=True)
 }
-
-
-def bayer_array(phase: str) -> Cfa:
-    """The Bayer array whose first 2 x 2 photosites, read in rows, are ``phase``; red begins at its `Cfa.phase`.
-
-    Raises:
-        ValueError: for a pattern that is not one of the four.
-
-    >>> bayer_array("GBRG").phase
-    (1, 0)
-    """
-    if phase not in PHASES:
-        near = difflib.get_close_matches(str(phase).upper(), PHASES, 1, 0.0)[0]
-        raise ValueError(f"unknown Bayer phase {phase!r}, must be one of {', '.join(PHASES)}; nearest: {near}")
-    return PHASES[phase]
 
 
 @functools.cache

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tifffile import COMPRESSION, DATATYPE, PHOTOMETRIC, PLANARCONFIG, TIFF
 
 from degrade.core.disk import whole
-from degrade.core.errors import RecipeError
-from degrade.maths.cfa import BAYER, bayer_array
+from degrade.core.errors import RecipeError, find
+from degrade.maths.cfa import BAYER, PHASES
 
 TAGS: Any = TIFF.TAGS  #: a tag's code by its name
 _D65 = 21
@@ -134,7 +134,7 @@ def write_dng(
 
 def _pattern(phase: str, values: Sequence[int]) -> list[int]:
     """Values of R G1 G2 B in the order of the phase's 2 x 2 photosites, rows first."""
-    return [value for _, value in sorted(zip(bayer_array(phase).sites, values, strict=True))]
+    return [value for _, value in sorted(zip(find(phase, PHASES, "Bayer phase").sites, values, strict=True))]
 
 
 def _fractions(values: Any) -> list[int]:

@@ -19,7 +19,7 @@ import rawpy
 import torch
 
 from degrade.core.errors import PhotoError
-from degrade.maths.cfa import BAYER, PHASES, bayer_array
+from degrade.maths.cfa import BAYER, PHASES
 from degrade.maths.colour import camera_to_srgb
 from degrade.photos.tags import FRACTIONS, Tags, tag_numbers, text
 
@@ -116,7 +116,7 @@ def _black_of_sites(raw: Any, tags: Tags, colours: Sequence[int]) -> list[float]
 
 
 def _by_channel(sites: Sequence[float], phase: str) -> tuple[float, float, float, float]:
-    red, one, two, blue = (sites[2 * y + x] for y, x in bayer_array(phase).sites)
+    red, one, two, blue = (sites[2 * y + x] for y, x in PHASES[phase].sites)
     return red, one, two, blue
 
 

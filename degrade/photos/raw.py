@@ -23,7 +23,7 @@ from degrade.core.disk import StrPath
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Grid, Sensor, Space
 from degrade.maths import bayer, bayer_cpu
-from degrade.maths.cfa import BAYER, bayer_array
+from degrade.maths.cfa import BAYER, PHASES
 from degrade.photos.facts import RawFacts, gather
 from degrade.photos.tags import Tags, is_linear_raw, read_tags
 
@@ -87,7 +87,7 @@ def read_raw(path: StrPath, *, space: Space | str, shrink: int | None = None, is
     with _opened(path) as (raw, tags):
         facts = gather(path, raw, tags)
         data, clipped = _pixels(path, bayer_cpu.whole(raw.raw_image_visible, facts.phase), facts, space, shrink)
-    top, left = bayer_array(facts.phase).phase
+    top, left = PHASES[facts.phase].phase
     if space is Space.LINEAR:
         grid = Grid((float(shrink), float(shrink)), (float(top + shrink), float(left + shrink)))
     else:
