@@ -141,8 +141,8 @@ def test_patches_of_one_photo_share_a_readout_if_asked() -> None:
     planes: {noisy: [patches, rows]}
     """
     for per, share in (("per: photo", True), ("per: patch", False)):
-        render = Recipe.parse(text.replace("PER", per)).render
-        first, second = (render(flat(0.0, 48, Space.LINEAR), name)["noisy"] for name in "ab")
+        recipe = Recipe.parse(text.replace("PER", per))
+        first, second = (render(recipe, flat(0.0, 48, Space.LINEAR), name)["noisy"] for name in "ab")
         left, right = (first.data[first.origin[:, 0] == 16][i] for i in (0, 1))
         assert torch.equal(left, right) is share
         assert not torch.equal(first.data, second.data)

@@ -44,7 +44,7 @@ def render(
     Returns:
         Frames by plane, their rows in the order asked for.
 
-    >>> from degrade import Recipe
+    >>> from degrade import Recipe, Sensor, Space
     >>> dusk = Frame(torch.full((1, 3, 256, 256), 0.1), Space.LINEAR, Sensor.make(iso=100))
     >>> {name: tuple(f.data.shape) for name, f in render(Recipe.load("denoise"), dusk, "dusk.dng", [0, 3]).items()}
     {'clean': (2, 4, 64, 64), 'noisy': (2, 4, 64, 64)}

@@ -29,7 +29,12 @@ from degrade.recipe.recipe import Recipe
 
 
 def transform(recipe: Recipe) -> Transform:
-    """A recipe as a function of a batch of pictures, for a training loop without a store."""
+    """A recipe as a function of a batch of pictures, for a training loop without a store.
+
+    >>> from degrade import Recipe
+    >>> transform(Recipe.load("denoise"))(torch.full((2, 3, 128, 128), 0.1), step=0)["noisy"].shape
+    torch.Size([2, 4, 64, 64])
+    """
     return Transform(recipe)
 
 
