@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
+from degrade.core.operator import Operator
 from degrade.core.param import Param
 from degrade.core.registry import register
 
@@ -30,7 +30,7 @@ class Exposure(Operator):
     )
 
     def apply(self, frame: Frame) -> Frame:
-        gain = torch.exp2(column(self.stops, frame.data))
+        gain = torch.exp2(self.column("stops", frame))
         noise = frame.noise
         if noise is not None:
             g = gain.reshape(-1, 1)

@@ -70,7 +70,7 @@ class Saturate(Operator):
     level: Param[Annotated[float, Field(gt=0)]] = Field(default=1.0, description="saturation [fraction of white]")
 
     def apply(self, frame: Frame) -> Frame:
-        return frame.with_data(torch.minimum(frame.data, column(self.level, frame.data)), noise=frame.noise)
+        return frame.with_data(torch.minimum(frame.data, self.column("level", frame)), noise=frame.noise)
 
 
 @register("quantise")

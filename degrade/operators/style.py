@@ -200,7 +200,7 @@ class Edges(Windowed):
         return 1, 1
 
     def apply(self, frame: Frame) -> Frame:
-        found = edge.edges(frame.data, column(self.threshold, frame.data), self.gradient)
+        found = edge.edges(frame.data, self.column("threshold", frame), self.gradient)
         return frame.with_data(frame.data, noise=frame.noise, aux={**frame.aux, self.aux: found})
 
 
@@ -220,5 +220,5 @@ class DarkenEdges(Operator):
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
     def apply(self, frame: Frame) -> Frame:
-        kept = 1 - mapped(frame, self.aux, self.op) * (1 - column(self.factor, frame.data))
+        kept = 1 - mapped(frame, self.aux, self.op) * (1 - self.column("factor", frame))
         return frame.with_data(frame.data * kept)
