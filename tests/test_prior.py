@@ -16,9 +16,9 @@ from degrade import Choice, Integer, Key, LogUniform, Normal, Param, Seed, Unifo
 from degrade.core.errors import UnknownName
 from degrade.core.param import Model
 from degrade.core.prior import Prior, bounds, plain
+from degrade.operators.kernels import GaussianKernel
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
-from degrade.operators.optics import GaussianKernel
 
 ALPHA = 1e-3
 N = 20_000

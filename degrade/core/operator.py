@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -42,6 +42,7 @@ class Operator(Model):
     photosites: ClassVar[bool] = False  #: works on the simulated sensor's own pixels: behind the crop, and no finer
     joint: ClassVar[bool] = False  #: works on frames of several sizes at once: found by itself, see `together`
     uniform: ClassVar[frozenset[str]] = frozenset()  #: fields in which rows must agree to share one tensor call
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()  #: fields as a recipe writes them, undrawn: what tests try
 
     per: Literal["patch", "photo"] = Field(
         default="patch", description="drawn anew for each patch, or once for each photo"

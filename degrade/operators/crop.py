@@ -30,6 +30,11 @@ class Crop(Patches):
     torch.Size([5, 3, 80, 80])
     """
 
+    examples = (
+        {"size": 16, "margin": 4, "per_photo": 7},
+        {"size": 8, "margin": 2, "per_photo": 7, "oversample": 2},
+    )
+
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
         clipped = Share(frame, "clipped", self.side)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
@@ -58,6 +63,8 @@ class GridCrop(Patches):
     stride: int | None = Field(
         default=None, description="from one patch to the next [pixels]; the patch size by default", ge=1
     )
+
+    examples = ({"size": 16, "margin": 4, "per_photo": 7, "stride": 10},)
 
     def places(self, key: Key, tops: Rows, lefts: Rows, frame: Frame) -> tuple[Rows, Rows]:
         stride = (self.stride or self.size) * self.oversample

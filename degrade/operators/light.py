@@ -29,6 +29,11 @@ class Exposure(Operator):
         description="exposure change; positive is brighter [EV]"
     )
 
+    examples = (
+        {"stops": {"uniform": [-1, 1]}},
+        {"stops": {"normal": [0.5, 0.2, -1, 1]}, "per": "photo"},
+    )
+
     def apply(self, frame: Frame) -> Frame:
         gain = torch.exp2(self.column("stops", frame))
         noise = frame.noise

@@ -96,6 +96,11 @@ with warnings.catch_warnings():
             default=Integer(0, LAST_SEED), description="seed of one readout"
         )
 
+        examples = (
+            {"row": {"uniform": [0, 4]}, "column": 1, "band": 2, "period": {"uniform": [9, 30]}},
+            {"row": 1, "per": "photo"},
+        )
+
         def apply(self, frame: Frame) -> Frame:
             like = frame.data
             offset = column(self.row, like) * _map(normal_field, self.seed, frame, 0, "y")
@@ -139,6 +144,18 @@ class DarkCurrent(Readout):
     mean: Literal["keep", "subtract"] = Field(default="keep", description="whether the mean stays in the signal")
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
 
+    examples = (
+        {"rate": {"log_uniform": [0.1, 5]}, "temperature": {"uniform": [10, 40]}, "exposure": 10},
+        {
+            "rate": 40,
+            "temperature": 30,
+            "exposure": {"choice": [1, 8]},
+            "mean": "subtract",
+            "gain": {"uniform": [0.1, 0.5]},
+            "per": "photo",
+        },
+    )
+
     def apply(self, frame: Frame) -> Frame:
         like, sensor = frame.data, frame.sensor
         seconds = _stated(self.exposure, sensor.exposure, "exposure time", "exposure")
@@ -176,6 +193,8 @@ class PixelResponse(Readout):
     dsnu: Param[Amount] = Field(default=0.0, description="standard deviation of the dark offset [DN]")
     camera_seed: int = Field(default=0, description="which camera of its kind it is", ge=0, le=LAST_SEED)
 
+    examples = ({"prnu": {"uniform": [0, 0.02]}, "dsnu": 2, "camera_seed": 5},)
+
     def apply(self, frame: Frame) -> Frame:
         like = frame.data
         response = 1 + column(self.prnu, like) * _map(normal_field, self.camera_seed, frame, 3)
@@ -201,6 +220,8 @@ class BadPixels(Readout):
     level: Param[Amount] = Field(default=0.5, description="mean excess of hot ones [fraction of white]")
     camera_seed: int = Field(default=0, description="which camera of its kind it is", ge=0, le=LAST_SEED)
 
+    examples = ({"hot": {"uniform": [0.01, 0.05]}, "dead": 0.02, "level": 0.7, "camera_seed": 3},)
+
     def apply(self, frame: Frame) -> Frame:
         like = frame.data
         chance, height = (_map(uniform_field, self.camera_seed, frame, stream) for stream in (5, 6))
@@ -223,6 +244,8 @@ class FullWell(Readout):
 
     electrons: Param[Positive | None] = Field(default=None, description="full well [e-]; the camera's own by default")
     gain: Param[Positive | None] = Field(default=None, description="K at ISO 100 [DN / e-]; the camera's k1 by default")
+
+    examples = ({"electrons": {"uniform": [2000, 9000]}, "gain": 0.4},)
 
     def apply(self, frame: Frame) -> Frame:
         like = frame.data

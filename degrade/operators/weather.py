@@ -62,6 +62,11 @@ class Fog(Operator):
         default=30.0, description="between the axis and the light to the corner [degree]"
     )
 
+    examples = (
+        {"beta": {"log_uniform": [0.01, 1]}, "airlight": {"uniform": [0.6, 0.95]}},
+        {"beta": {"choice": [0, 0.5]}, "scale_height": {"log_uniform": [1, 50]}, "tilt": 10, "per": "photo"},
+    )
+
     def apply(self, frame: Frame) -> Frame:
         depth = maps.need(frame, "depth", self.op)
         clear = torch.exp(-self.column("beta", frame) * self._path(frame, depth.clamp(max=FAR)))
