@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from degrade.core import registry
+from degrade.core.plugin import add_plugins
 from degrade.core.progress import Done, Progress
 from degrade.recipe.recipe import Recipe
 
@@ -20,6 +23,19 @@ app = typer.Typer(
     help="RAW photographs into physically true, aligned training pairs.",
 )
 console = Console()
+
+
+@app.callback()
+def options(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.py", help="A file that registers operators; several, if given several times."),
+    ] = None,
+) -> None:
+    """What stands before a command."""
+    if plugin:
+        add_plugins(plugin)
+        registry.load_operators()
 
 
 @contextmanager

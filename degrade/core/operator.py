@@ -313,7 +313,14 @@ def stack(op: Operator, keys: Key | Keys) -> Drawn:
 
 
 def column(value: Any, like: Tensor) -> Tensor:
-    """A field as a tensor that multiplies (b, c, h, w): ``(b, 1, 1, 1)``, ``(b, c, 1, 1)``, or one number."""
+    """A field as a tensor that multiplies (b, c, h, w): ``(b, 1, 1, 1)``, ``(b, c, 1, 1)``, or one number.
+
+    Raises:
+        RecipeError: if it is not drawn yet.
+
+    >>> column(np.array([0.5, 2.0]), torch.ones(2, 3, 8, 8)).shape
+    torch.Size([2, 1, 1, 1])
+    """
     if isinstance(value, Prior):
         raise RecipeError(f"{value} is not drawn yet: op.draw(key) comes before apply")
     t = torch.as_tensor(value, dtype=like.dtype, device=like.device)
