@@ -12,18 +12,19 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from degrade import Chain, Key, Maybe, OneOf, Operator, Recipe, RecipeError, Shuffle, Space, Spec
+from degrade import Chain, Key, Maybe, OneOf, Operator, Recipe, RecipeError, Shuffle, Space, Spec, testing
 from degrade.core.group import Group
 from degrade.core.operator import Split
 from degrade.operators.light import Exposure
 from degrade.operators.sampling import Downsample
 from degrade.recipe.render import render
-from tests import contract, strategies
+from degrade.testing import trial
+from tests import examples
 
 N = 6000
 ROWS = Key(5).at("a", np.arange(N))
-BLUR = Operator.model_validate(strategies.BLUR)
-NOISE = Operator.model_validate(strategies.NOISE)
+BLUR = Operator.model_validate(examples.BLUR)
+NOISE = Operator.model_validate(examples.NOISE)
 UP, DOWN = Exposure(stops=1.0), Exposure(stops=-1.0)
 
 
@@ -96,7 +97,7 @@ NESTED = Chain(
 
 def test_nested_containers_split_and_merge_as_one_by_one() -> None:
     b = 24
-    frame = strategies.frame(Space.LINEAR, b, (40, 36))
+    frame = testing.frame(Space.LINEAR, b, (40, 36))
     keys = Key(9).at(np.arange(b))
     drawn = NESTED.draw(keys)
     groups = drawn.over([Group(np.arange(b), frame)], np.arange(b))
@@ -105,9 +106,9 @@ def test_nested_containers_split_and_merge_as_one_by_one() -> None:
     for j in range(b):
         record = NESTED.draw(Key(9).at(j))
         assert isinstance(record, Operator)
-        alone = record.apply(contract.rows_of(frame, [j]))
+        alone = record.apply(trial.rows_of(frame, [j]))
         assert (groups[0].frame.data[j] - alone.data[0]).abs().max() < 2e-6
-        assert contract.same(contract.row(drawn, j), record)
+        assert trial.same(trial.row(drawn, j), record)
         taken, pick = record.model_dump()["steps"][0]["taken"], record.model_dump()["steps"][1]["pick"]
         kinds.add((taken, pick))
         lost = groups[0].frame.notes["lost"][j]
@@ -118,17 +119,17 @@ def test_nested_containers_split_and_merge_as_one_by_one() -> None:
 
 def test_rows_of_any_subset_are_those_of_the_whole() -> None:
     b = 16
-    frame = strategies.frame(Space.LINEAR, b, (40, 36))
+    frame = testing.frame(Space.LINEAR, b, (40, 36))
     drawn = NESTED.draw(Key(9).at(np.arange(b)))
-    whole = contract.apply(drawn, frame).data
+    whole = trial.apply(drawn, frame).data
     for at in ([3], [0, 5, 11], list(range(0, b, 2))):
-        some = contract.apply(drawn.take(np.array(at)), contract.rows_of(frame, at)).data
+        some = trial.apply(drawn.take(np.array(at)), trial.rows_of(frame, at)).data
         assert (some - whole[at]).abs().max() < 2e-6
 
 
 def test_rows_of_different_sizes_stay_apart_until_they_agree() -> None:
     b = 12
-    frame = strategies.frame(Space.LINEAR, b, (24, 24), margin=0)
+    frame = testing.frame(Space.LINEAR, b, (24, 24), margin=0)
     drawn = OneOf(ops=(Downsample(factor=2), Downsample(factor=3))).draw(Key(1).at(np.arange(b)))
     assert isinstance(drawn, Split)
     groups = drawn.over([Group(np.arange(b), frame)], np.arange(b))
@@ -149,7 +150,7 @@ def test_rows_of_different_sizes_stay_apart_until_they_agree() -> None:
 def test_margins_add_up_in_a_chain_and_keep_its_multiple() -> None:
     """A blur of an odd radius before the colour filters asks for an even margin: the filters' phase stays."""
     spec = Spec(Space.LINEAR, 3, (16, 16))
-    blur, mosaic = strategies.BLUR | {"radius": 3}, {"op": "mosaic"}
+    blur, mosaic = examples.BLUR | {"radius": 3}, {"op": "mosaic"}
     read = Operator.model_validate
     assert read({"op": "chain", "steps": [blur, mosaic]}).needs(spec, 0) == 4
     assert read({"op": "chain", "steps": [blur, mosaic]}).needs(spec, 2) == 8
@@ -157,7 +158,7 @@ def test_margins_add_up_in_a_chain_and_keep_its_multiple() -> None:
     assert read(chained).needs(spec, 0) == 20
     nested = {"op": "one_of", "ops": [{"op": "chain", "steps": [mosaic]}, {"op": "chain", "steps": [blur, mosaic]}]}
     assert read(nested).needs(spec, 1) == 6
-    assert read({"op": "shuffle", "steps": [blur, blur, strategies.EXPOSURE]}).needs(spec, 1) == 7
+    assert read({"op": "shuffle", "steps": [blur, blur, examples.EXPOSURE]}).needs(spec, 1) == 7
     assert read({"op": "maybe", "p": 0.1, "do": blur}).needs(spec, 1) == 4
     assert Chain(steps=()).needs(spec, 5) == 5
 
@@ -175,7 +176,7 @@ def test_a_chain_in_a_recipe_renders_as_its_steps_by_name() -> None:
       named: [patches, blur, cfa]
       chained: [patches, both]
     """
-    planes = render(Recipe.parse(text), strategies.photo(), "a")
+    planes = render(Recipe.parse(text), testing.photo(), "a")
     assert planes["named"].grid == planes["chained"].grid
     assert (planes["named"].data - planes["chained"].data).abs().max() < 1e-6
 
@@ -184,8 +185,8 @@ def test_a_chain_in_a_recipe_renders_as_its_steps_by_name() -> None:
     ("given", "sentence"),
     [
         ({"op": "maybe", "p": 1, "do": {"op": "downsample", "factor": 2}}, r"maybe: downsample changes space or size"),
-        ({"op": "shuffle", "steps": [strategies.EXPOSURE, {"op": "mosaic"}]}, r"shuffle: mosaic changes space or size"),
-        ({"op": "one_of", "ops": [strategies.EXPOSURE, {"op": "mosaic"}]}, r"one_of: the alternatives must agree"),
+        ({"op": "shuffle", "steps": [examples.EXPOSURE, {"op": "mosaic"}]}, r"shuffle: mosaic changes space or size"),
+        ({"op": "one_of", "ops": [examples.EXPOSURE, {"op": "mosaic"}]}, r"one_of: the alternatives must agree"),
     ],
 )
 def test_plans_that_cannot_be(given: dict[str, Any], sentence: str) -> None:
@@ -197,16 +198,16 @@ def test_plans_that_cannot_be(given: dict[str, Any], sentence: str) -> None:
     ("given", "sentence"),
     [
         ({"op": "one_of", "ops": []}, r"at least 1 item"),
-        ({"op": "one_of", "ops": [strategies.EXPOSURE], "weights": [1, 2]}, r"weights must be 1 numbers"),
-        ({"op": "one_of", "ops": [strategies.EXPOSURE], "weights": [0]}, r"not all 0"),
-        ({"op": "maybe", "p": 1.5, "do": strategies.EXPOSURE}, r"less than or equal to 1"),
-        ({"op": "shuffle", "steps": [strategies.EXPOSURE], "order": [1]}, r"order must name each of the 1 steps once"),
+        ({"op": "one_of", "ops": [examples.EXPOSURE], "weights": [1, 2]}, r"weights must be 1 numbers"),
+        ({"op": "one_of", "ops": [examples.EXPOSURE], "weights": [0]}, r"not all 0"),
+        ({"op": "maybe", "p": 1.5, "do": examples.EXPOSURE}, r"less than or equal to 1"),
+        ({"op": "shuffle", "steps": [examples.EXPOSURE], "order": [1]}, r"order must name each of the 1 steps once"),
         (
-            {"op": "maybe", "p": 0.5, "do": strategies.EXPOSURE | {"per": "photo"}},
+            {"op": "maybe", "p": 0.5, "do": examples.EXPOSURE | {"per": "photo"}},
             r"exposure: `per: photo` stands beside the outermost operator, here maybe",
         ),
         (
-            {"op": "maybe", "p": 0.5, "do": strategies.NOISE | {"reference": "other"}},
+            {"op": "maybe", "p": 0.5, "do": examples.NOISE | {"reference": "other"}},
             r"sensor_noise: `reference` cannot stand inside maybe; give the operator a name of its own",
         ),
     ],
@@ -217,7 +218,7 @@ def test_containers_that_cannot_be(given: dict[str, Any], sentence: str) -> None
 
 
 def test_undrawn_containers_are_not_applied() -> None:
-    frame = strategies.frame(Space.LINEAR, 1)
+    frame = testing.frame(Space.LINEAR, 1)
     undrawn = Exposure(stops={"uniform": [0, 1]})
     for op in (OneOf(ops=(UP,)), Maybe(do=UP, p=1), Shuffle(steps=(UP, DOWN)), undrawn, Chain(steps=(undrawn,))):
         with pytest.raises(RecipeError, match=r"draw"):
@@ -229,14 +230,14 @@ def test_per_photo_choices_hold_for_all_patches() -> None:
         {
             "operators": {
                 "patches": {"op": "crop", "size": 16, "margin": 8, "per_photo": 8},
-                "it": {"op": "one_of", "ops": [strategies.BLUR, strategies.EXPOSURE], "per": "photo"},
+                "it": {"op": "one_of", "ops": [examples.BLUR, examples.EXPOSURE], "per": "photo"},
             },
             "planes": {"a": ["patches", "it"]},
         }
     )
     from degrade.recipe.render import Rendering
 
-    frame = strategies.photo()
+    frame = testing.photo()
     picks = {}
     for name in "abcdefgh":
         columns = Rendering(Recipe.parse(text), frame, name).columns()

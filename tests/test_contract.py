@@ -13,18 +13,19 @@ import pytest
 import torch
 from pydantic import Field
 
-from degrade import Frame, Key, Param, PhotoError, Space, Spec, Uniform
+from degrade import Frame, Key, Param, PhotoError, Space, Spec, Uniform, testing
 from degrade.core.operator import Operator, column
 from degrade.core.registry import register
 from degrade.operators.noise import SensorNoise
-from tests import contract, strategies
+from degrade.testing import all_examples, check_operator, promises, trial
+from tests.examples import BLUR
 
 GOLDEN = Path(__file__).with_name("golden") / "operators.json"
-CASES = [(given, space) for given in contract.examples() for space in contract.spaces(contract.example(given))]
+CASES = [(given, space) for given in all_examples() for space in trial.spaces(trial.example(given))]
 NAMES = [f"{given['op']}-{k}" for k, (given, _) in enumerate(CASES)]
 
 
-@pytest.mark.parametrize("promise", contract.PROMISES, ids=lambda p: p.__name__)
+@pytest.mark.parametrize("promise", promises.PROMISES, ids=lambda p: p.__name__)
 @pytest.mark.parametrize(("given", "space"), CASES, ids=NAMES)
 def test_contract(given: dict[str, Any], space: Space, promise: Callable[[dict[str, Any], Space], None]) -> None:
     promise(given, space)
@@ -32,9 +33,9 @@ def test_contract(given: dict[str, Any], space: Space, promise: Callable[[dict[s
 
 def numbers(given: dict[str, Any], space: Space) -> dict[str, float]:
     """A few numbers of the result, to be compared with those kept from the day they were checked."""
-    op = contract.example(given)
-    frame = contract.frame_for(op, space)
-    data = contract.one(op, 3, frame).apply(frame).data.double()
+    op = trial.example(given)
+    frame = trial.frame_for(op, space)
+    data = trial.one(op, 3, frame).apply(frame).data.double()
     weight = torch.cos(torch.arange(data.numel(), dtype=torch.float64) * math.sqrt(2)).reshape(data.shape)
     return {
         "mean": data.mean().item(),
@@ -69,7 +70,7 @@ def test_an_operator_without_example_is_found() -> None:
     Bare.__module__ = "degrade.somewhere"
     try:
         with pytest.raises(AssertionError, match=r"without an example.*test_contract_bare"):
-            contract.examples()
+            all_examples()
     finally:
         del Operator.named["test_contract_bare"]
 
@@ -78,7 +79,7 @@ def test_a_third_party_runs_it_for_its_own() -> None:
     from tests.foreign import Bleach
 
     try:
-        contract.check({"op": Bleach.op, "amount": {"uniform": [0.1, 0.5]}}, [Space.LINEAR])
+        check_operator(Bleach, {"amount": {"uniform": [0.1, 0.5]}}, spaces=[Space.LINEAR])
     finally:
         Operator.named.pop(Bleach.op)
 
@@ -122,8 +123,8 @@ def _registered() -> Iterator[None]:
 
 
 def test_an_operator_that_says_nothing_of_noise_is_right_and_noise_behind_it_is_unknown() -> None:
-    contract.check({"op": Halo.op}, [Space.LINEAR])
-    frame = strategies.frame(Space.LINEAR)
+    check_operator(Halo)
+    frame = testing.frame(Space.LINEAR)
     blurred = Halo(amount=0.3).apply(frame)
     assert frame.noise is not None
     assert blurred.noise is None
@@ -133,21 +134,21 @@ def test_an_operator_that_says_nothing_of_noise_is_right_and_noise_behind_it_is_
 
 def test_one_that_claims_the_old_noise_fails_and_both_variances_are_named() -> None:
     with pytest.raises(AssertionError, match=r"a variance of 0\.\d+, the frame states 0\.\d+; say"):
-        contract.check({"op": Boast.op}, [Space.LINEAR])
+        check_operator(Boast)
 
 
 def test_one_that_claims_what_is_there_passes() -> None:
-    contract.check({"op": Boast.op, "claim": "true"}, [Space.LINEAR])
+    check_operator(Boast, {"claim": "true"})
 
 
 def test_one_whose_noise_is_correlated_says_so() -> None:
     with pytest.raises(AssertionError, match=r"neighbours has a covariance of \d+% of the variance.*correlated=True"):
-        contract.check({"op": Boast.op, "claim": "white"}, [Space.LINEAR])
+        check_operator(Boast, {"claim": "white"})
 
 
 def test_a_second_filter_does_not_guess() -> None:
     """What two blurs leave is no product of what each does to white noise."""
-    frame, blur = strategies.frame(Space.LINEAR), Operator.model_validate(strategies.BLUR)
+    frame, blur = testing.frame(Space.LINEAR), Operator.model_validate(BLUR)
     once = cast(Operator, blur.draw(Key(1).at("a"))).apply(frame)
     assert once.noise is not None
     assert once.correlated

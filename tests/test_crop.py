@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from degrade import Frame, Grid, Key, Patches, PhotoError, Recipe, RecipeError, Sensor, Space, Spec
+from degrade import Frame, Grid, Key, Patches, PhotoError, Recipe, RecipeError, Sensor, Space, Spec, testing
 from degrade.core.patches import ABSENT
 from degrade.operators.crop import Crop, GridCrop
 from degrade.recipe.render import render
-from tests import strategies
 
 PHOTO = Key(7).at("IMG_0001.DNG")
 
@@ -29,7 +28,7 @@ def places(op: Patches, photo: Frame) -> np.ndarray:
 
 
 def photo(h: int = 90, w: int = 120, space: Space = Space.LINEAR, clipped: torch.Tensor | None = None) -> Frame:
-    frame = strategies.frame(space, 1, (h, w), margin=0)
+    frame = testing.frame(space, 1, (h, w), margin=0)
     return replace(frame, aux={} if clipped is None else {"clipped": clipped})
 
 
@@ -134,7 +133,7 @@ def test_absent_rows_are_left_out_and_the_others_keep_their_numbers() -> None:
 @settings(max_examples=20)
 @given(st.sampled_from(list(Space)), st.integers(0, 3), st.integers(0, 2**32))
 def test_a_patch_carries_its_place_along(space: Space, margin: int, seed: int) -> None:
-    whole = strategies.frame(space, 1, (60, 80), margin=0, seed=seed)
+    whole = testing.frame(space, 1, (60, 80), margin=0, seed=seed)
     op = Crop(size=12, margin=2 * margin, per_photo=3, max_clipped=1)
     drawn = op.draw(PHOTO.at(np.arange(3)), whole)
     assert isinstance(drawn, Crop)

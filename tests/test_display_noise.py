@@ -11,17 +11,16 @@ from pydantic import ValidationError
 from scipy import ndimage, special, stats
 from skimage import data
 
-from degrade import Frame, Integer, Sensor, Space
+from degrade import Frame, Integer, Sensor, Space, testing
 from degrade.maths.display import FEW_COUNTS, colour_mix, gaussian, poisson, poisson_of_normal
 from degrade.maths.noise import poisson_quantile
 from degrade.operators.display_noise import CorrelatedNoise, GaussianNoise, PoissonNoise, SpeckleNoise
 from degrade.operators.optics import PsfBlur
 from degrade.operators.sharpen import UnsharpMask
-from tests import strategies
 
 
 def test_a_reflected_border_and_a_window_are_scipys() -> None:
-    frame = strategies.frame(Space.DISPLAY, 2, (20, 9), margin=0)
+    frame = testing.frame(Space.DISPLAY, 2, (20, 9), margin=0)
     kernel = {"psf": "anisotropic_gaussian", "sigma_x": 3.0, "sigma_y": 1.0, "rotation": 30.0, "point": True}
     op = PsfBlur(kernels=(kernel,), radius=10, window=3, border="reflect")
     y, x = np.mgrid[-3:4, -3:4]
@@ -127,7 +126,7 @@ def test_correlated_noise_has_the_covariance_drawn() -> None:
 
 
 def test_known_noise_is_kept_in_mind() -> None:
-    frame = strategies.frame(Space.DISPLAY, 2)
+    frame = testing.frame(Space.DISPLAY, 2)
     assert frame.noise is not None
     more = GaussianNoise(sigma=25.5, seed=1).apply(frame).noise
     counted = PoissonNoise(scale=2.0, seed=1).apply(frame).noise

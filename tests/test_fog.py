@@ -16,8 +16,9 @@ from degrade import Choice, Frame, Grid, PhotoError, Recipe, Sensor, Space, Unif
 from degrade.core.maps import Aux
 from degrade.core.prior import LogUniform
 from degrade.operators.crop import Crop
+from degrade.operators.kernels import AiryKernel
 from degrade.operators.noise import SensorNoise
-from degrade.operators.optics import AiryKernel, PsfBlur
+from degrade.operators.optics import PsfBlur
 from degrade.operators.sensor import Mosaic, Quantise
 from degrade.operators.weather import Fog
 from degrade.pairs.run import build

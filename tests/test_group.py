@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from degrade import Frame, Sensor, Space
+from degrade import Frame, Sensor, Space, testing
 from degrade.core.compose import OneOf
 from degrade.core.group import WIDE, Group, merge, parts, subset
 from degrade.core.key import Key
@@ -20,7 +20,6 @@ from degrade.core.registry import operator
 from degrade.operators.develop import Unprocess
 from degrade.operators.display_noise import GaussianNoise
 from degrade.operators.light import Exposure
-from tests import strategies
 
 
 def cameras(b: int) -> Sensor:
@@ -58,7 +57,7 @@ def test_cameras_join_whether_or_not_they_come_from_one() -> None:
 
 
 def test_rows_that_follow_one_another_are_not_copied() -> None:
-    frame = strategies.frame(Space.DISPLAY, 5, (8, 8))
+    frame = testing.frame(Space.DISPLAY, 5, (8, 8))
     middle = subset(Group(np.arange(5), frame), np.array([1, 2, 3])).frame
     assert middle.data.data_ptr() == frame.data[1].data_ptr()
     apart = subset(Group(np.arange(5), frame), np.array([0, 3])).frame
@@ -68,7 +67,7 @@ def test_rows_that_follow_one_another_are_not_copied() -> None:
 
 def test_wide_rows_stay_apart_until_a_plane_is_asked_for() -> None:
     side = int((WIDE / 3) ** 0.5) + 1
-    frame = strategies.frame(Space.DISPLAY, 4, (side, side))
+    frame = testing.frame(Space.DISPLAY, 4, (side, side))
     each = parts(Group(np.arange(4), frame), np.array([0, 2, 3]))
     assert [g.slots.tolist() for g in each] == [[0], [2], [3]]
     assert all(g.frame.data.data_ptr() == frame.data[i].data_ptr() for g, i in zip(each, (0, 2, 3), strict=True))
@@ -99,7 +98,7 @@ STACKS: dict[str, dict[str, Any]] = {
 def test_rows_of_several_sizes_done_in_one_call_are_those_done_alone(name: str) -> None:
     stack = cast(Operator, operator(name).model_validate(STACKS[name]).draw(Key(3).at(np.arange(7))))
     sizes = {(0, 3): (24, 20), (1,): (31, 17), (2, 5): (16, 16)}
-    groups = [Group(np.array(rows), strategies.frame(Space.DISPLAY, len(rows), size)) for rows, size in sizes.items()]
+    groups = [Group(np.array(rows), testing.frame(Space.DISPLAY, len(rows), size)) for rows, size in sizes.items()]
     places = np.array([6, 0, 4, 2, 1, 3])
     done = {int(row): g.frame.data[i] for g in stack.over(groups, places) for i, row in enumerate(g.slots)}
     assert sorted(done) == [0, 1, 2, 3, 5]
@@ -115,19 +114,19 @@ def test_an_operator_made_of_another_is_applied_as_it_says() -> None:
             noisy = super().apply(frame)
             return noisy.with_data(noisy.data - 1)
 
-    frame, plain = strategies.frame(Space.DISPLAY, 1, (8, 8)), GaussianNoise(sigma=3.0, seed=1)
+    frame, plain = testing.frame(Space.DISPLAY, 1, (8, 8)), GaussianNoise(sigma=3.0, seed=1)
     (darker,) = Darker(sigma=3.0, seed=1).over([Group(np.array([0]), frame)], np.array([0]))
     assert torch.equal(darker.frame.data, plain.apply(frame).data - 1)
 
 
 def test_a_frame_takes_no_field_it_does_not_have() -> None:
-    frame = strategies.frame(Space.DISPLAY, 1, (8, 8))
+    frame = testing.frame(Space.DISPLAY, 1, (8, 8))
     with pytest.raises(TypeError, match="a frame has no colour, grids"):
         frame.changed(grids=1, colour=2, data=frame.data)
 
 
 def test_narrow_rows_join_in_their_order() -> None:
-    frame = strategies.frame(Space.DISPLAY, 6, (8, 8))
+    frame = testing.frame(Space.DISPLAY, 6, (8, 8))
     whole = Group(np.arange(6), frame)
     (joined,) = merge([subset(whole, np.array(at)) for at in ([1, 4], [5], [0, 2, 3])])
     assert joined.slots.tolist() == list(range(6))

@@ -67,7 +67,7 @@ PUBLIC = [
 
 #: what draws from a state that everybody shares
 SHARED_RANDOMNESS = re.compile(
-    r"(np|numpy)\.random\.(?!Generator$|Philox$|BitGenerator$)\w+"
+    r"(np|numpy)\.random\.(?!Generator$|Philox$|PCG64$|BitGenerator$)\w+"
     r"|random\.\w+"
     r"|torch\.(manual_seed|seed|random|rand|randn|randint|randperm|normal|bernoulli|poisson|multinomial|binomial"
     r"|rand_like|randn_like|randint_like)"

@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from degrade import Key
-from tests.strategies import keys, parts
+from degrade.testing import keys, paths
 
 ALPHA = 1e-3  #: of every statistical test; seeds are fixed, so that a pass stays one
 
 
-@given(parts, parts, st.integers(0, 2**53))
+@given(paths(), paths(), st.integers(0, 2**53))
 def test_distinct_paths_have_distinct_words(a: list[str | int], b: list[str | int], seed: int) -> None:
     typed = [[(type(p), p) for p in path] for path in (a, b)]
     assert (Key(seed).at(*a).word == Key(seed).at(*b).word) == (typed[0] == typed[1])
 
 
-@given(keys, parts, parts)
+@given(keys(), paths(), paths())
 def test_a_path_is_walked_step_by_step(key: Key, a: list[str | int], b: list[str | int]) -> None:
     assert key.at(*a, *b).word == key.at(*a).at(*b).word
 
 
-@given(keys, st.integers(0, 2**40), st.integers(0, 2**40))
+@given(keys(), st.integers(0, 2**40), st.integers(0, 2**40))
 def test_order_matters(key: Key, a: int, b: int) -> None:
     assert (key.at(a, b).word == key.at(b, a).word) == (a == b)
 
@@ -45,7 +45,7 @@ def test_what_is_no_address_is_refused(part: object) -> None:
         Key(0).at(part)
 
 
-@given(keys, st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20), parts)
+@given(keys(), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20), paths())
 def test_many_are_one_by_one(key: Key, rows: list[int], path: list[str | int]) -> None:
     many = key.at(np.array(rows)).at(*path)
     one = [key.at(r).at(*path) for r in rows]
@@ -116,7 +116,7 @@ def _by_hand(seed: int, *path: str | int) -> int:
     return found
 
 
-@given(st.integers(-(2**70), 2**70), parts)
+@given(st.integers(-(2**70), 2**70), paths())
 def test_words_follow_the_documented_rule(seed: int, path: list[str | int]) -> None:
     assert int(Key(seed).at(*path).word) == _by_hand(seed, *path)
 

@@ -14,12 +14,13 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from degrade import Camera, Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName
+from degrade import Camera, Frame, Key, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName, testing
 from degrade.gear.lens import Lens
+from degrade.operators.family import GAUSSIAN
 from degrade.operators.lens import LensKernel
 from degrade.operators.optics import PsfBlur
 from degrade.recipe.render import render
-from tests import contract, strategies
+from degrade.testing import check_operator
 
 Y, X = np.array([-0.5, 0.1, 0.6]), np.array([-0.8, 0.0, 0.5, 0.9])
 TABLE = {"f_number": (2.8, 4.0), "focal_length": (50.0, 50.0)}
@@ -270,9 +271,9 @@ def test_states_that_the_lens_does_not_have(file: Path, state: Any, message: str
 @pytest.mark.parametrize("per", ["patch", "photo"])
 def test_the_contract(file: Path, tmp_path: Path, per: str) -> None:
     wide = lens(psf=rough(2, 3, 4), field_y=[-1.2, 0, 1.2], field_x=[-1.2, 0, 1, 1.2]).write(tmp_path / "wide.zarr")
-    contract.check({"op": "psf_blur", "radius": 4, "kernels": [kernel(wide)], "per": per}, [Space.LINEAR])
-    mixed = {"choice": [kernel(wide, state=1), strategies.GAUSSIAN]}
-    contract.check({"op": "psf_blur", "radius": 4, "kernels": [mixed, {"psf": "olpf"}], "per": per}, [Space.LINEAR])
+    check_operator(PsfBlur, {"radius": 4, "kernels": [kernel(wide)], "per": per}, spaces=[Space.LINEAR])
+    mixed = {"choice": [kernel(wide, state=1), GAUSSIAN]}
+    check_operator(PsfBlur, {"radius": 4, "kernels": [mixed, {"psf": "olpf"}], "per": per}, spaces=[Space.LINEAR])
 
 
 # -- in a recipe ------------------------------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ def test_the_content_of_the_file_is_part_of_the_identity(tmp_path: Path) -> None
 
 
 def test_a_photo_renders_with_a_lens(file: Path) -> None:
-    photo = strategies.photo(h=120, w=160)
+    photo = testing.photo(h=120, w=160)
     photo = Frame(**{**photo.__dict__, "sensor": Sensor.make(centre=(60, 80), half_diagonal=100)})
     text = recipe(file).text().replace('"p": 0.5', '"p": 1.0')
     done = render(Recipe.parse(text), photo, "a")["a"]
@@ -328,6 +329,6 @@ def test_lenses_that_do_not_fit_are_found_at_load(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"includes the photosite's aperture.*twice: leave it out"):
         recipe(path, radius=10, more=", {psf: pixel_aperture}")
     with pytest.raises(RecipeError, match=r"is sampled every 1 um, so it needs the pixel pitch: name a camera"):
-        blur(finer).apply(strategies.frame(Space.LINEAR).with_data(torch.ones(1, 3, 36, 36), sensor=Sensor.make()))
+        blur(finer).apply(testing.frame(Space.LINEAR).with_data(torch.ones(1, 3, 36, 36), sensor=Sensor.make()))
     with pytest.raises(RecipeError, match=r"reaches 40 pixels each way.*give a larger radius"):
         blur(path, radius=4, state=0).kernel(Sensor.make(1, pitch=1.0), torch.zeros(1, 2))

@@ -12,13 +12,12 @@ import torch
 from launch import Launcher
 from scipy.io import savemat
 
-from degrade import Frame, PhotoError, Sensor, Space
+from degrade import Frame, PhotoError, Sensor, Space, testing
 from degrade.calibrate.imported import from_matlab, from_pictures
 from degrade.calibrate.tabulate import lens_of_blur
 from degrade.gear.lens import Lens, half_sides
 from degrade.maths.psf import disc_transfer, grid_size, kernel_from_transfer
 from degrade.operators.optics import PsfBlur
-from tests import strategies
 from tests.test_lens import X, Y, blur, rough
 
 PUPIL = {"psf": "pupil", "f_number": 8.0, "coma": 0.5, "astigmatism": 0.3, "vignetting": 0.2}
@@ -30,7 +29,7 @@ def test_an_exported_lens_stands_for_the_pupil(tmp_path: Path) -> None:
     """The same blur at the nodes to 1e-6; between them its error falls with the square of the cells."""
     direct = PsfBlur.model_validate({"kernels": [PUPIL], "radius": 4})
     rng = np.random.default_rng(2)
-    frame = strategies.frame(Space.LINEAR, 6, (40, 40))
+    frame = testing.frame(Space.LINEAR, 6, (40, 40))
     frame = Frame(**{**frame.__dict__, "sensor": Sensor.make(6, pitch=4.0)})
     heard: list[tuple[int, int]] = []
     made = lens_of_blur(direct, 4.0, (9, 13), progress=lambda step: heard.append((step.done, step.total)))

@@ -12,12 +12,11 @@ from pydantic import ValidationError
 from scipy import signal
 from torch import Tensor
 
-from degrade import Frame, Key, Operator, PhotoError, Recipe, RecipeError, Sensor, Space, Spec
+from degrade import Frame, Key, Operator, PhotoError, Recipe, RecipeError, Sensor, Space, Spec, testing
 from degrade.maths import psf
 from degrade.operators.kernels import AiryKernel, ApertureKernel, DiscKernel, GaussianKernel
 from degrade.operators.optics import Illumination, LateralChromatic, PsfBlur
 from degrade.recipe.render import render
-from tests import strategies
 
 SENSOR = Sensor.make(pitch=4.0)
 
@@ -72,7 +71,7 @@ def test_kernels_differ_by_channel_and_row() -> None:
 
 
 def test_diffraction_follows_wavelength_f_number_and_each_rows_pitch() -> None:
-    sensor = strategies.sensors(2)  # pitch 4 and 5 um
+    sensor = testing.mixed_sensors(2)  # pitch 4 and 5 um
     airy = AiryKernel(f_number=8.0, wavelength=(0.6, 0.5, 0.4))
     cutoff = airy.values(sensor, torch.zeros(2, 2))[..., 0]
     assert cutoff.tolist() == pytest.approx(np.array([[4], [5]]) / (8 * np.array([0.6, 0.5, 0.4])))
@@ -119,7 +118,7 @@ def test_a_delta_in_each_corner_with_just_the_margin_of_its_reach(corner: tuple[
 
 
 def test_source_noise_falls_by_the_sum_of_squared_weights() -> None:
-    frame = strategies.frame(Space.LINEAR, 2, (64, 64))
+    frame = testing.frame(Space.LINEAR, 2, (64, 64))
     op = PsfBlur(kernels=[{"psf": "gaussian", "sigma": [0.6, 1.2, 2.4]}], radius=12)
     share = kernels(op).square().sum((-2, -1))
     blurred = op.apply(frame)
@@ -324,7 +323,7 @@ def test_lateral_colour_keeps_white_white_and_the_centre_sharp() -> None:
 
 
 def test_illumination_is_the_fourth_power_of_the_cosine() -> None:
-    frame = replace(strategies.frame(Space.LINEAR, 2), field=PLACED)
+    frame = replace(testing.frame(Space.LINEAR, 2), field=PLACED)
     dim = Illumination(angle=30.0, polynomial=(-0.1, 0.05)).apply(frame)
     assert frame.noise is not None
     assert dim.noise is not None
@@ -340,4 +339,4 @@ def test_illumination_is_the_fourth_power_of_the_cosine() -> None:
 def test_a_place_is_needed(op: Operator) -> None:
     for field, message in ((float("nan"), "say `field: unknown`"), (2.0, "fields reach from 0 to 1.5")):
         with pytest.raises(PhotoError, match=message):
-            op.apply(replace(strategies.frame(Space.LINEAR), field=torch.full((1, 2), field)))
+            op.apply(replace(testing.frame(Space.LINEAR), field=torch.full((1, 2), field)))

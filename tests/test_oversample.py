@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from degrade import Frame, Recipe, RecipeError, Sensor, Space
+from degrade import Frame, Recipe, RecipeError, Sensor, Space, testing
 from degrade.maths.psf import airy_transfer
 from degrade.operators.optics import PsfBlur
 from degrade.recipe.render import render
-from tests import strategies
 
 LAMPS = {"op": "psf_blur", "kernels": [{"psf": "airy", "f_number": 4.0}]}
 
@@ -44,7 +43,7 @@ def camera(tmp_path: Path) -> str:
 
 def photo(q: int, side: int = 48) -> Frame:
     """Black, with one pixel of the sensor at 100 times white in the middle of the first patch."""
-    found = strategies.photo(h=side * q, w=side * q)
+    found = testing.photo(h=side * q, w=side * q)
     data = torch.zeros_like(found.data)
     data[..., 24 * q : 25 * q, 24 * q : 25 * q] = 100.0
     return found.with_data(data)
@@ -137,7 +136,7 @@ def test_planes_end_on_the_sensors_pixels() -> None:
 
 def test_origin_counts_the_sensors_pixels() -> None:
     fine = recipe(patches={"op": "crop", "size": 16, "margin": 16, "per_photo": 9, "oversample": 2})
-    rendering = render(fine, strategies.photo(h=160, w=200), "p.dng", planes=["sharp"])
+    rendering = render(fine, testing.photo(h=160, w=200), "p.dng", planes=["sharp"])
     assert bool((rendering["sharp"].origin % 2 == 0).all())
     assert rendering["sharp"].origin.max() <= 100 - 32
 
@@ -188,7 +187,7 @@ def test_a_mosaic_cannot_be_finer_than_its_sensor() -> None:
 def test_source_noise_falls_as_it_is_brought_back() -> None:
     whole = recipe()
     line = torch.tensor([[[0.01] * 3, [0.001] * 3]])
-    noisy = replace(strategies.photo(h=128, w=128), noise=line)
+    noisy = replace(testing.photo(h=128, w=128), noise=line)
     noise = render(whole, noisy, "p.dng", rows=[0])["sharp"].noise
     assert noise is not None
     np.testing.assert_allclose(noise[0].numpy(), line[0].numpy() / 4, rtol=1e-6)

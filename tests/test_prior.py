@@ -15,9 +15,9 @@ from scipy import stats
 from degrade import Choice, Integer, Key, LogUniform, Normal, Param, Seed, Uniform, UnknownName
 from degrade.core.param import Model
 from degrade.core.prior import Prior, as_data, bounds
+from degrade.operators.kernels import GaussianKernel
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
-from degrade.operators.optics import GaussianKernel
 
 ALPHA = 1e-3
 N = 20_000

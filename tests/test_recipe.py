@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from degrade import Choice, Key, Operator, Recipe, RecipeError, Space, Uniform, UnknownName
+from degrade import Choice, Key, Operator, Recipe, RecipeError, Space, Uniform, UnknownName, testing
 from degrade.core.prior import Prior
 from degrade.core.tree import leaves
 from degrade.operators.crop import Crop
+from degrade.operators.kernels import AiryKernel, GaussianKernel
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
-from degrade.operators.optics import AiryKernel, GaussianKernel, PsfBlur
+from degrade.operators.optics import PsfBlur
 from degrade.operators.sensor import Mosaic, Quantise
 from degrade.recipe.recipe import Plane, Source
 from degrade.recipe.render import Rendering
-from tests import contract, strategies
+from degrade.testing import trial
+from tests.examples import BLUR, EXPOSURE, NOISE
 
 PAIRS = Recipe.load("residual-maps")
 
@@ -182,8 +184,8 @@ def test_changed_is_checked() -> None:
 EVERYTHING: dict[str, Any] = {
     "seed": 3,
     "operators": {
-        "sun": strategies.EXPOSURE,
-        "lens": {"op": "maybe", "p": 0.5, "do": strategies.BLUR},
+        "sun": EXPOSURE,
+        "lens": {"op": "maybe", "p": 0.5, "do": BLUR},
         "patches": {"op": "crop", "size": 16, "margin": 12, "per_photo": 12},
         "mixed": {
             "op": "psf_blur",
@@ -197,10 +199,10 @@ EVERYTHING: dict[str, Any] = {
                 }
             ],
         },
-        "maybe": {"op": "maybe", "p": 0.6, "do": {"op": "one_of", "ops": [strategies.EXPOSURE, strategies.BLUR]}},
-        "stir": {"op": "shuffle", "steps": [strategies.EXPOSURE, strategies.EXPOSURE, {"op": "saturate"}]},
-        "once": {"op": "one_of", "ops": [strategies.NOISE, strategies.EXPOSURE], "per": "photo"},
-        "noise": strategies.NOISE | {"per": "photo"},
+        "maybe": {"op": "maybe", "p": 0.6, "do": {"op": "one_of", "ops": [EXPOSURE, BLUR]}},
+        "stir": {"op": "shuffle", "steps": [EXPOSURE, EXPOSURE, {"op": "saturate"}]},
+        "once": {"op": "one_of", "ops": [NOISE, EXPOSURE], "per": "photo"},
+        "noise": NOISE | {"per": "photo"},
     },
     "planes": {
         "a": ["sun", "lens", "patches", "mixed", "maybe", "noise"],
@@ -212,7 +214,7 @@ EVERYTHING: dict[str, Any] = {
 @pytest.mark.parametrize("name", ["a.dng", "b.dng", "c.dng", "d.dng", "e.dng", "f.dng"])
 def test_columns_are_what_the_drawn_operators_hold(name: str) -> None:
     recipe = Recipe.model_validate(EVERYTHING)
-    rendering = Rendering(recipe, strategies.photo(), name)
+    rendering = Rendering(recipe, testing.photo(), name)
     columns = rendering.columns()
     seen: set[str] = set()
     for step, op in recipe.operators.items():
@@ -222,7 +224,7 @@ def test_columns_are_what_the_drawn_operators_hold(name: str) -> None:
         for j in range(12):
             before = step in ("sun", "lens")
             record = recipe.operators[step].draw(rendering.key.at(step)) if before else rendering.ops[step]
-            record = contract.row(record, j)
+            record = trial.row(record, j)
             held = {".".join(map(str, (step, *p))): v for p, v in leaves(record)}
             for column, v in held.items():
                 if column not in columns.values:

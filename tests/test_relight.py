@@ -18,8 +18,9 @@ from test_shade import sphere
 from degrade import Choice, Frame, PhotoError, Recipe, RecipeError, Sensor, Space, Spec, Uniform
 from degrade.core.maps import Aux
 from degrade.operators.crop import Crop
+from degrade.operators.kernels import AiryKernel
 from degrade.operators.noise import SensorNoise
-from degrade.operators.optics import AiryKernel, PsfBlur
+from degrade.operators.optics import PsfBlur
 from degrade.operators.relight import AreaLight, DirectionalLight, EnvironmentLight, PointLight, Relight
 from degrade.operators.sensor import Mosaic, Quantise
 from degrade.pairs.run import build

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from degrade import Frame, PhotoError, Recipe, Space
+from degrade import Frame, PhotoError, Recipe, Space, testing
 from degrade.recipe.render import Rendering, render
-from tests import strategies
 
 RECIPE: dict[str, Any] = {
     "seed": 11,
@@ -35,7 +34,7 @@ RECIPE: dict[str, Any] = {
     },
     "block": 8,
 }
-PHOTO = strategies.photo(h=140, w=180)
+PHOTO = testing.photo(h=140, w=180)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -179,8 +178,8 @@ def test_a_place_in_the_field_that_nobody_knows_is_drawn_over_the_image_circle()
 
 def test_photos_that_are_not_what_the_recipe_reads() -> None:
     with pytest.raises(PhotoError, match=r"the recipe reads linear, the photo came as display"):
-        render(Recipe.model_validate(RECIPE), strategies.photo(Space.DISPLAY), "p")
-    dark = strategies.frame(Space.LINEAR, 1, (140, 180), margin=0)
+        render(Recipe.model_validate(RECIPE), testing.photo(Space.DISPLAY), "p")
+    dark = testing.frame(Space.LINEAR, 1, (140, 180), margin=0)
     full = Frame(dark.data, dark.space, dark.sensor, aux={"clipped": torch.ones(1, 1, 140, 180)})
     with pytest.raises(IndexError, match=r"no row to render; present are 0 of 21"):
         render(Recipe.model_validate(RECIPE), full, "p")
@@ -228,9 +227,9 @@ def test_another_packages_operator_comes_through_its_entry_point(tmp_path: Path)
     tmp_path.joinpath("bleaching.py").write_text(Path(__file__).with_name("foreign.py").read_text("utf-8"))
     tmp_path.joinpath("recipe.yaml").write_text(THIRD)
     code = (
-        "import sys; from tests import strategies; from degrade import Recipe, render\n"
+        "import sys; from degrade import Recipe, render, testing\n"
         "recipe = Recipe.load(sys.argv[1])\n"
-        "planes = render(recipe, strategies.photo(), 'p')\n"
+        "planes = render(recipe, testing.photo(), 'p')\n"
         "a = 1 - (1 - planes['faded'].data).mean() / (1 - planes['plain'].data).mean()\n"
         "print(sorted(recipe.columns().values), 0.2 < float(a) < 0.4, 'bleach' in Recipe.load.__func__.__globals__)\n"
         "from degrade.recipe.schema import schema; print('bleach' in schema()['$defs'])"
@@ -241,19 +240,21 @@ def test_another_packages_operator_comes_through_its_entry_point(tmp_path: Path)
 
 MAIN = """
 import sys, cloudpickle
-from tests import strategies, test_render as t
+from degrade import testing
+from tests import test_render as t
 exec(open(sys.argv[1]).read(), globals())
 from degrade import Recipe, render
 recipe = Recipe.parse(t.THIRD)
 open(sys.argv[2], "wb").write(cloudpickle.dumps(recipe))
-print(Bleach.__module__, t.digest(render(recipe, strategies.photo(), "p")))
+print(Bleach.__module__, t.digest(render(recipe, testing.photo(), "p")))
 """
 WORKER = """
 import sys, pickle
 from degrade import render
-from tests import strategies, test_render as t
+from degrade import testing
+from tests import test_render as t
 recipe = pickle.load(open(sys.argv[1], "rb"))
-print(type(recipe.operators["pale"]).__module__, t.digest(render(recipe, strategies.photo(), "p")))
+print(type(recipe.operators["pale"]).__module__, t.digest(render(recipe, testing.photo(), "p")))
 print(recipe.hash == type(recipe).model_validate(recipe.model_dump() | {"operators": dict(recipe.operators)}).hash)
 """
 

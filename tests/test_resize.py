@@ -14,11 +14,11 @@ from PIL import Image
 from pydantic import ValidationError
 from skimage.transform import resize as skimage_resize
 
-from degrade import Choice, Frame, Grid, Key, Recipe, RecipeError, Sensor, Space, Spec, Uniform
+from degrade import Choice, Frame, Grid, Key, Recipe, RecipeError, Sensor, Space, Spec, Uniform, testing
 from degrade.maths.resize import KERNELS, resample, squares, support, taps
 from degrade.operators.sampling import Resize
 from degrade.recipe.render import render
-from tests import contract, strategies
+from degrade.testing import trial
 
 PILLOW = {
     "box": Image.Resampling.BOX,
@@ -151,7 +151,7 @@ def test_a_patch_in_its_surroundings_does_not_see_where_they_end(given: dict[str
     spec = Spec(Space.LINEAR, 3, (64, 64))
     need, ratio = op.needs(spec, 0), op.ratio(spec)
     assert need / ratio == round(need / ratio)
-    wide = strategies.frame(Space.LINEAR, 2, (64 + 4 * need, 64 + 4 * need), 2 * need)
+    wide = testing.frame(Space.LINEAR, 2, (64 + 4 * need, 64 + 4 * need), 2 * need)
     done, tight = op.apply(wide), op.apply(wide.trim(need))
     a, b = done.trim(round(2 * need / ratio)), tight.trim(round(need / ratio))
     assert a.grid == b.grid == op.plan(spec).grid
@@ -162,7 +162,7 @@ def test_noise_follows_the_weights() -> None:
     axes = taps(200, 90, "bicubic"), taps(200, 130, "lanczos")
     noise = torch.from_numpy(np.random.default_rng(1).standard_normal((40, 1, 200, 200)).astype(np.float32))
     assert resample(noise, *axes).var().item() == pytest.approx(squares(*axes), rel=0.01)
-    frame = strategies.frame(Space.LINEAR, 1, (48, 48))
+    frame = testing.frame(Space.LINEAR, 1, (48, 48))
     small = Resize(factor=2, filter="area").apply(frame)
     assert small.noise is not None
     assert frame.noise is not None
@@ -170,7 +170,7 @@ def test_noise_follows_the_weights() -> None:
 
 
 def test_maps_follow() -> None:
-    frame = strategies.frame(Space.DISPLAY, 1, (30, 30), margin=0)
+    frame = testing.frame(Space.DISPLAY, 1, (30, 30), margin=0)
     depth = torch.arange(900.0).reshape(1, 1, 30, 30)
     small = Resize(size=20).apply(Frame(frame.data, frame.space, frame.sensor, aux={"depth": depth}))
     assert small.aux["depth"].shape == (1, 1, 20, 20)
@@ -210,8 +210,8 @@ def test_rows_of_different_sizes_end_in_place() -> None:
 
 @pytest.mark.parametrize("drawn", [Resize(scale=Choice(0.5, 0.75)), Resize(factor=Choice(2, 4 / 3))])
 def test_rows_of_one_size_go_together(drawn: Resize) -> None:
-    frame = strategies.frame(Space.DISPLAY, 8, (32, 32), margin=0)
-    parts = contract.groups(drawn.draw(Key(3).at(np.arange(8))), frame)
+    frame = testing.frame(Space.DISPLAY, 8, (32, 32), margin=0)
+    parts = trial.groups(drawn.draw(Key(3).at(np.arange(8))), frame)
     assert {p.frame.size for p in parts} == {(16, 16), (24, 24)}
     assert sorted(int(r) for p in parts for r in p.slots) == list(range(8))
 
@@ -244,9 +244,9 @@ def test_a_drawn_factor_divides() -> None:
     """Sizes are those of 48 pixels over the factor, rounded down, and the grid says how far apart pixels lie."""
     drawn = Resize(factor=Uniform(0.8, 8))
     keys = Key(3).at(np.arange(40))
-    frame = strategies.frame(Space.DISPLAY, 40, (48, 48), margin=0)
+    frame = testing.frame(Space.DISPLAY, 40, (48, 48), margin=0)
     factors = np.array([drawn.draw(keys[i]).factor for i in range(40)])
-    parts = contract.groups(drawn.draw(keys), frame)
+    parts = trial.groups(drawn.draw(keys), frame)
     assert len(parts) > 10
     for part in parts:
         side = part.frame.size[0]

@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from degrade import Frame, Grid, Recipe, RecipeError, Sensor, Space, Spec
+from degrade import Frame, Grid, Recipe, RecipeError, Sensor, Space, Spec, testing
 from degrade.operators.sampling import Downsample
 from degrade.recipe.render import render
-from tests import strategies
 
 
 @given(st.integers(2, 5), st.integers(1, 4), st.integers(1, 4))
 def test_each_pixel_is_the_mean_of_its_square(factor: int, h: int, w: int) -> None:
-    frame = strategies.frame(Space.LINEAR, 2, (h * factor + 1, w * factor), margin=0)
+    frame = testing.frame(Space.LINEAR, 2, (h * factor + 1, w * factor), margin=0)
     small = Downsample(factor=factor).apply(frame)
     assert small.size == (h, w)
     for i in range(h):
@@ -38,7 +37,7 @@ def test_a_ramp_lies_where_the_grid_says(factor: int, margin: int) -> None:
 
 
 def test_noise_falls_with_the_number_of_pixels() -> None:
-    frame = strategies.frame(Space.LINEAR, 1)
+    frame = testing.frame(Space.LINEAR, 1)
     assert frame.noise is not None
     small = Downsample(factor=3).apply(frame).noise
     assert small is not None

@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from degrade import Frame, RecipeError, Space
+from degrade import Frame, RecipeError, Space, testing
 from degrade.core.spec import Spec
 from degrade.operators.noise import SensorNoise
 from degrade.operators.sensor import Mosaic, Quantise, Saturate
-from tests import strategies
 from tests.test_noise import BLACK, FULL, K0, camera, flat
 
 # -- levels -----------------------------------------------------------------------------------------------------------
@@ -50,7 +49,7 @@ def test_quantise_rounds_half_to_even_clamps_and_keeps_what_lies_below_black() -
 
 
 def test_quantise_has_each_rows_own_levels() -> None:
-    frame = strategies.frame(Space.MOSAIC, 3)
+    frame = testing.frame(Space.MOSAIC, 3)
     digital = Quantise().apply(frame)
     dn = digital.data * frame.sensor.range[:, None, None, None] + frame.sensor.black[:, None, None, None]
     assert (dn - dn.round()).abs().max() < 2e-3
@@ -61,7 +60,7 @@ def test_quantise_has_each_rows_own_levels() -> None:
 
 
 def test_display_has_eight_bits() -> None:
-    frame = strategies.frame(Space.DISPLAY, 1)
+    frame = testing.frame(Space.DISPLAY, 1)
     levels = Quantise().apply(frame).data * 255
     assert (levels - levels.round()).abs().max() < 1e-4
     assert levels.min() >= 0
@@ -69,7 +68,7 @@ def test_display_has_eight_bits() -> None:
 
 
 def test_saturation() -> None:
-    frame = strategies.frame(Space.LINEAR, 2)
+    frame = testing.frame(Space.LINEAR, 2)
     well = Saturate(level=0.7).apply(frame).data
     assert torch.equal(well, frame.data.minimum(torch.tensor(0.7)))
     assert well.min() < 0
@@ -94,7 +93,7 @@ def test_each_filter_samples_its_own_place() -> None:
 
 
 def test_the_phase_does_not_depend_on_the_margin() -> None:
-    frame = strategies.frame(Space.LINEAR, 1, (20, 20), margin=4)
+    frame = testing.frame(Space.LINEAR, 1, (20, 20), margin=4)
     assert torch.equal(Mosaic().apply(frame).trim(2).data, Mosaic().apply(frame.trim(4)).data)
     assert Mosaic().apply(frame).trim(2).grid == Mosaic().apply(frame.trim(4)).grid
 
@@ -111,7 +110,7 @@ def test_mosaic_in_a_plan() -> None:
 
 
 def test_noise_line_follows_the_filters() -> None:
-    frame = strategies.frame(Space.LINEAR, 1)
+    frame = testing.frame(Space.LINEAR, 1)
     frame = replace(frame, noise=torch.tensor([[[1.0, 2, 3], [4, 5, 6]]]))
     raw = Mosaic().apply(frame)
     assert raw.noise is not None

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName
+from degrade import Frame, PhotoError, Recipe, RecipeError, Sensor, Space, UnknownName, testing
 from degrade.recipe.render import Rendering
 from degrade.recipe.transform import transform
-from tests import strategies
+from tests.examples import BLUR, EXPOSURE, NOISE
 
 RECIPE: dict[str, Any] = {
     "seed": 11,
@@ -48,7 +48,7 @@ CHAIN = {
     "operators": {
         "sharpen": {"op": "usm", "weight": 0.5, "radius": 3, "threshold": 0},
         "patches": {"op": "crop", "size": 32, "margin": 0, "per_photo": 7},
-        "blur": strategies.BLUR | {"border": "reflect"},
+        "blur": BLUR | {"border": "reflect"},
         "smaller": {"op": "resize", "scale": {"uniform": [0.3, 1.2]}, "filter": {"choice": ["area", "bicubic"]}},
         "noise": {"op": "one_of", "ops": [{"op": "gaussian_noise", "sigma": 9}, {"op": "poisson_noise", "scale": 2}]},
         "end": {"op": "resize", "size": 8},
@@ -83,7 +83,7 @@ def pictures(data: dict[str, Any], n: int = 3, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("data", RECIPES.values(), ids=RECIPES)
 def test_the_photos_own_key_gives_the_rows_that_rendering_gives(data: dict[str, Any]) -> None:
-    found = strategies.photo(h=140, w=180)
+    found = testing.photo(h=140, w=180)
     photo = replace(found, space=recipe(data).source.space, data=found.data.clamp(0.05, 0.95), noise=None)
     rendering = Rendering(recipe(data), photo, "p.dng")
     pairs = transform(recipe(data))
@@ -172,11 +172,11 @@ def test_a_gpu_gives_the_same(data: dict[str, Any]) -> None:
 # -- gradients --------------------------------------------------------------------------------------------------------
 
 SMOOTH = {
-    "exposure": strategies.EXPOSURE,
-    "psf_blur": strategies.BLUR,
+    "exposure": EXPOSURE,
+    "psf_blur": BLUR,
     "downsample": {"op": "downsample", "factor": 2},
     "resize": {"op": "resize", "size": 6, "filter": "bicubic"},
-    "sensor_noise": strategies.NOISE,
+    "sensor_noise": NOISE,
     "photon_noise": {"op": "photon_noise", "iso": 800, "shot": "gaussian", "k1": 5, "k0": 1},
     "mosaic": {"op": "mosaic"},
     "develop": {"op": "develop"},

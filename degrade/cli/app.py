@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from degrade.core import registry
+from degrade.core.plugin import add_plugins
 from degrade.core.progress import Done, Progress
 
 if TYPE_CHECKING:
@@ -33,12 +35,19 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def common(
+def options(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.py", help="A file that registers operators; several, if given several times."),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and exit.")
     ] = False,
 ) -> None:
-    """What stands before any command."""
+    """What stands before a command."""
+    if plugin:
+        add_plugins(plugin)
+        registry.load_operators()
 
 
 @contextmanager

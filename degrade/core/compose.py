@@ -32,6 +32,12 @@ def _inside(op: Drawn) -> str:
     return f"step {op.op} ({type(op).__module__}.{type(op).__qualname__})"
 
 
+# of the examples below
+_EXPOSURE = {"op": "exposure", "stops": {"uniform": [-1, 1]}}
+_BLUR = {"op": "psf_blur", "radius": 4, "kernels": [{"psf": "gaussian", "sigma": {"uniform": [0.5, 1.5]}}]}
+_NOISE = {"op": "sensor_noise", "iso": {"choice": [100, 800]}, "k1": 0.4, "k0": {"log_uniform": [1, 4]}}
+
+
 class Container(Operator):
     """Base of operators made of others: what is true of each of them is true of the whole."""
 
@@ -107,6 +113,11 @@ class Chain(Container):
 
     steps: tuple[Operator, ...] = Field(description="the operators, first to last")
 
+    examples = (
+        {"steps": [_EXPOSURE, _BLUR, {"op": "downsample", "factor": 2}]},
+        {"steps": [_BLUR | {"radius": 3}, {"op": "mosaic"}, _NOISE]},
+    )
+
     def members(self) -> tuple[Operator, ...]:
         return self.steps
 
@@ -141,6 +152,8 @@ class Shuffle(Container):
         default=(), description="steps that keep this order among themselves, counted from 0"
     )
     order: tuple[int, ...] | None = Field(default=None, description="the order drawn; none before")
+
+    examples = ({"steps": [_EXPOSURE, _BLUR, {"op": "saturate"}]},)
 
     @model_validator(mode="after")
     def _permutes(self) -> Shuffle:
@@ -192,6 +205,8 @@ class OneOf(Container):
     weights: tuple[float, ...] | None = Field(default=None, description="relative probabilities; equal by default")
     pick: int | None = Field(default=None, description="index of the alternative drawn; none before")
 
+    examples = ({"ops": [_BLUR, _EXPOSURE, _NOISE], "weights": [1, 2, 1]},)
+
     @model_validator(mode="after")
     def _weighs(self) -> OneOf:
         w = self.weights
@@ -242,6 +257,8 @@ class Maybe(Container):
     do: Operator = Field(description="the operator")
     p: float = Field(description="its probability", ge=0, le=1)
     taken: bool | None = Field(default=None, description="whether it was drawn to happen; none before")
+
+    examples = ({"p": 0.5, "do": _BLUR}, {"p": 0.4, "do": _NOISE})
 
     def members(self) -> tuple[Operator, ...]:
         return (self.do,)

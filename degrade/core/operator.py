@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self, cast
@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, model_serializer, model_validator
 from torch import Tensor
 
 from degrade.core import registry
-from degrade.core.errors import RecipeError
+from degrade.core.errors import RecipeError, nearest
 from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Group, Slots, agreeing, among, merge, parts
@@ -43,6 +43,7 @@ class Operator(Model):
     photosites: ClassVar[bool] = False  #: works on the simulated sensor's own pixels: behind the crop, and no finer
     joint: ClassVar[bool] = False  #: works on frames of several sizes at once: found by itself, see `together`
     uniform: ClassVar[frozenset[str]] = frozenset()  #: fields in which rows must agree to share one tensor call
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()  #: fields as a recipe writes them, undrawn: what tests try
 
     per: Literal["patch", "photo"] = Field(
         default="patch", description="drawn anew for each patch, or once for each photo"
@@ -138,6 +139,27 @@ class Operator(Model):
         return stack(self, key) if key.many else settle(self, key)
 
     # -- applying -----------------------------------------------------------------------------------------------------
+
+    def column(self, name: str, frame: Frame) -> Tensor:
+        """A drawn field as a tensor that multiplies ``frame.data``, (b, c, h, w): one number, or one for each row.
+
+        Args:
+            name: the field's.
+            frame: what it multiplies; tells dtype and device.
+
+        Raises:
+            AttributeError: if there is no such field; names the nearest. A bug, as is ``self.strenght``.
+            RecipeError: if the field is not drawn yet.
+
+        >>> from degrade import Sensor
+        >>> from degrade.operators.light import Exposure
+        >>> frame = Frame(torch.ones(2, 3, 4, 4), Space.LINEAR, Sensor.make(2))
+        >>> Exposure.model_construct(stops=np.array([1.0, 2.0])).column("stops", frame).shape
+        torch.Size([2, 1, 1, 1])
+        """
+        if name not in type(self).model_fields:
+            raise AttributeError(f"{self.op} has no field {name!r}: {nearest(name, type(self).model_fields)}")
+        return column(getattr(self, name), frame.data)
 
     def apply(self, frame: Frame) -> Frame:
         """The picture after this operator. No randomness, no state, the same maths on every device."""

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from degrade.core.errors import RecipeError, UnknownName, find
+from degrade.core.plugin import load_plugin, plugin_files
 
 GROUP: Final = "degrade.operators"  #: entry-point group of modules that register operators on import
 NAMED: Final[dict[str, type[Any]]] = {}  #: all that are registered so far
 BROKEN: Final[list[str]] = []  #: which modules of the group could not be imported, and why
 HOW: Final = (
-    f"(another package's is found if it is installed with an entry point in {GROUP!r} to the module that registers it)"
+    f"(another package's is found if it is installed with an entry point in {GROUP!r} to the module that registers it; "
+    "one in a file of its own, with `degrade --plugin FILE.py`)"
 )
 
 _K = TypeVar("_K", bound="type[Any]")
@@ -47,9 +49,12 @@ def register(name: str) -> Callable[[_K], _K]:
 
 
 def load_operators() -> dict[str, type[Any]]:
-    """All operators: imports every module of the entry-point group, ours and third parties', once.
+    """All operators: imports every module of the entry-point group, ours and third parties', and plug-in files, once.
 
     A module that cannot be imported takes nothing from those that can: `BROKEN` says what is wrong with it.
+
+    Raises:
+        RecipeError: if a plug-in file, which somebody asked for, cannot be imported or registers nothing.
     """
     from importlib.metadata import entry_points
 
@@ -61,6 +66,8 @@ def load_operators() -> dict[str, type[Any]]:
             package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
             said = " ".join(str(wrong).split())
             BROKEN.append(f"{entry.module} of {package} cannot be imported ({type(wrong).__name__}: {said})")
+    for file in plugin_files():
+        load_plugin(file, NAMED)
     return NAMED
 
 

@@ -54,6 +54,11 @@ class Jpeg(Codec):
     quality: Param[Annotated[int, Field(ge=1, le=100)]] = Field(description="as libjpeg scales its tables, 1 to 100")
     sampling: Param[Sampling] = Field(default="4:2:0", description="chroma subsampling")
 
+    examples = (
+        {"quality": {"integer": [5, 95]}, "sampling": "4:4:4"},
+        {"quality": {"choice": [30, 90]}, "sampling": {"choice": ["4:2:0", "4:2:2"]}, "per": "photo"},
+    )
+
     @property
     def blocks(self) -> tuple[int, int]:
         """How far it looks beyond its blocks, and their side [pixels]."""
@@ -128,6 +133,8 @@ class WebP(WholeCodec):
     quality: Param[Annotated[int, Field(ge=0, le=100)]] = Field(description="libwebp's factor, 0 to 100")
     effort: int = Field(default=4, description="libwebp's method, 0 quick to 6 thorough", ge=0, le=6)
 
+    examples = ({"quality": {"integer": [10, 90]}, "margin": 4},)
+
     def coded(self, image: Image, row: int) -> Image:
         import imagecodecs
 
@@ -155,6 +162,11 @@ class VideoFrame(WholeCodec):
     shift_x: Param[int] = Field(default=0, description="motion since the frame before, to the right [pixels]")
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow", "veryslow"] = Field(
         default="medium", description="x264's trade of time for quality"
+    )
+
+    examples = (
+        {"crf": {"integer": [20, 40]}, "margin": 4},
+        {"crf": 30, "frame": {"choice": ["intra", "inter"]}, "shift_x": {"integer": [-3, 3]}},
     )
 
     def plan(self, spec: Spec) -> Spec:

@@ -29,6 +29,11 @@ class Crop(Patches):
     torch.Size([5, 3, 80, 80])
     """
 
+    examples = (
+        {"size": 16, "margin": 4, "per_photo": 7},
+        {"size": 8, "margin": 2, "per_photo": 7, "oversample": 2},
+    )
+
     def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         clipped = MarkedShare(frame, "clipped", self.side)
         top, left = np.full(len(key), ABSENT), np.full(len(key), ABSENT)
@@ -57,6 +62,8 @@ class GridCrop(Patches):
     stride: int | None = Field(
         default=None, description="from one patch to the next [pixels]; the patch size by default", ge=1
     )
+
+    examples = ({"size": 16, "margin": 4, "per_photo": 7, "stride": 10},)
 
     def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         stride = (self.stride or self.size) * self.oversample

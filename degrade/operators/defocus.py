@@ -52,6 +52,17 @@ class DepthDefocus(Operator):
     radius: int = Field(default=15, description="largest radius of a disc [pixels]", ge=1, le=64)
     layers: int = Field(default=8, description="layers of depth on each side of the focus", ge=1, le=64)
 
+    examples = (
+        {"focus": {"uniform": [1, 3]}, "blur": {"uniform": [0, 6]}, "radius": 5, "layers": 4},
+        {
+            "focus": {"log_uniform": [1, 3]},
+            "focal_length": 8,
+            "f_number": {"choice": [2, 4]},
+            "radius": 6,
+            "per": "photo",
+        },
+    )
+
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         lens = self.focal_length is not None, self.f_number is not None

@@ -53,6 +53,11 @@ class Develop(Operator):
     demosaic: Param[Method] = Field(default="malvar", description="interpolation of a MOSAIC")
     curve: Param[ToneCurve] = Field(default="srgb", description="tone curve")
 
+    examples = (
+        {"curve": {"choice": ["srgb", "gamma"]}},
+        {"demosaic": {"choice": ["bilinear", "menon"]}, "curve": "filmic"},
+    )
+
     def plan(self, spec: Spec) -> Spec:
         self.check_space(spec)
         if spec.space is Space.LINEAR:
@@ -116,6 +121,11 @@ class Unprocess(Operator):
         default=(Uniform(1e-8, 1.0),) * 4, description="share of each matrix, relative to the others'"
     )
     curve: Param[ToneCurve] = Field(default="filmic", description="tone curve that the picture was given")
+
+    examples = (
+        {},
+        {"matrices": [], "exposure": 1, "curve": {"choice": ["srgb", "gamma"]}, "per": "photo"},
+    )
 
     @model_validator(mode="after")
     def _one_each(self) -> Self:
@@ -181,6 +191,11 @@ class UnprocessNoise(Operator):
     error: Param[float] = Field(default=Normal(0.0, 0.26), description="scatter of log read about its line")
     reference: str | None = Field(default=None, description="plane whose signal sets the variance in all planes")
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
+
+    examples = (
+        {},
+        {"shot": 0.01, "per": "photo"},
+    )
 
     def apply(self, frame: Frame) -> Frame:
         signal = (frame.reference or frame).data

@@ -90,6 +90,8 @@ class GaussianNoise(NormalNoise):
     True
     """
 
+    examples = ({"sigma": {"uniform": [1, 30]}, "grey": {"choice": [0, 0.3, 1]}},)
+
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         sigma, grey = numbers
         data = display.gaussian(frame.data, sigma, grey, seed, frame.grid.start)
@@ -105,6 +107,8 @@ class SpeckleNoise(NormalNoise):
     >>> SpeckleNoise(sigma=10.0, seed=1).apply(black).data.abs().max().item()
     0.0
     """
+
+    examples = ({"sigma": {"uniform": [2, 25]}, "grey": {"uniform": [0, 1]}},)
 
     def noisy(self, frame: Frame, seed: Tensor, *numbers: Tensor) -> Frame:
         sigma, grey = numbers
@@ -130,6 +134,11 @@ class PoissonNoise(DisplayNoise):
     scale: Param[Annotated[float, Field(ge=0, le=100)]] = Field(description="of the noise, 1 is that of the counts")
     levels: Param[Annotated[float, Field(gt=0, le=65536)]] = Field(default=256.0, description="counts at white")
     grey: Param[Grey] = Field(default=0.0, description="share of the variance that is the luma's, the same in all")
+
+    examples = (
+        {"scale": {"uniform": [0.05, 3]}, "grey": {"choice": [0, 1]}},
+        {"scale": 1, "levels": {"log_uniform": [4, 4000]}, "grey": 0.5},
+    )
 
     @property
     def numbers(self) -> tuple[NDArray[Any], ...]:
@@ -159,6 +168,8 @@ class CorrelatedNoise(DisplayNoise):
 
     sigma: Param[EightBit] = Field(description="standard deviation of the noisiest colour, at most [1/255]")
     colours: Param[int] = Field(default=Seed(), description="seed of the covariance")
+
+    examples = ({"sigma": {"uniform": [5, 25]}},)
 
     @property
     def numbers(self) -> tuple[NDArray[Any], ...]:

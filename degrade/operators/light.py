@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
+from degrade.core.operator import Operator
 from degrade.core.param import Param
 from degrade.core.registry import register
 
@@ -29,8 +29,13 @@ class Exposure(Operator):
         description="exposure change; positive is brighter [EV]"
     )
 
+    examples = (
+        {"stops": {"uniform": [-1, 1]}},
+        {"stops": {"normal": [0.5, 0.2, -1, 1]}, "per": "photo"},
+    )
+
     def apply(self, frame: Frame) -> Frame:
-        gain = torch.exp2(column(self.stops, frame.data))
+        gain = torch.exp2(self.column("stops", frame))
         noise = frame.noise
         if noise is not None:
             g = gain.reshape(-1, 1)

@@ -156,6 +156,17 @@ class SensorNoise(CurveNoise):
         default="keep", description="noise that the photo brought along"
     )
 
+    examples = (
+        {"iso": {"choice": [100, 800]}, "k1": 0.4, "k0": {"log_uniform": [1, 4]}},
+        {
+            "iso": {"choice": [100, "photo"]},
+            "k1": [0.1, 0.2, 0.3, 0.4],
+            "k0": {"log_uniform": [1, 4]},
+            "source": "subtract",
+        },
+        {"iso": {"choice": [100, 800]}, "k1": 0.4, "k0": None, "per": "photo", "pedestal": False},
+    )
+
     def added(self, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
         """As `lines`, of the noise to be added: that of the source taken into account."""
         signal, shot, read = self.lines(frame)
@@ -211,6 +222,12 @@ class PhotonNoise(CurveNoise):
         default=None, description="shape of Tukey's lambda for the read noise, -0.24 .. 0.2 in ELD; normal by default"
     )
     source: Literal["keep", "refuse"] = Field(default="keep", description="noise that the photo brought along")
+
+    examples = (
+        {"iso": {"choice": [100, 3200]}, "tails": {"uniform": [-0.2, 0.2]}},
+        {"iso": 800, "k1": 5, "k0": 1, "tails": {"choice": [None, 0.0]}, "source": "refuse"},
+        {"iso": 800, "shot": "gaussian", "per": "photo"},
+    )
 
     def apply(self, frame: Frame) -> Frame:
         signal, shot, read = self.lines(frame)

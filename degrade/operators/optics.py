@@ -25,53 +25,13 @@ from degrade.core.registry import register
 from degrade.core.spec import Spec
 from degrade.maths import filter, fourier
 from degrade.maths import psf as spread
-from degrade.operators.kernels import (
-    OUTSIDE,
-    AiryKernel,
-    AnnularKernel,
-    ApertureKernel,
-    DiscKernel,
-    GaussianKernel,
-    Kernel,
-    OlpfKernel,
-    PupilKernel,
-    Zernike,
-    by_channel,
-    placed,
-)
-from degrade.operators.lens import LensKernel, check_lenses
-from degrade.operators.spatial import (
-    AnisotropicKernel,
-    DoubleLineKernel,
-    GeneralisedKernel,
-    LinearMotionKernel,
-    PlateauKernel,
-    SincKernel,
-    WanderingMotionKernel,
-)
+from degrade.operators.family import GAUSSIAN, PRODUCTS, AnyKernel
+from degrade.operators.kernels import OUTSIDE, Kernel, Zernike, by_channel, placed
+from degrade.operators.lens import check_lenses
 
 __all__ = ["AnyKernel", "Illumination", "LateralChromatic", "PsfBlur", "Zernike"]
 
 Shift = Annotated[float, Field(ge=-32, le=32)]
-
-AnyKernel = Annotated[
-    GaussianKernel
-    | DiscKernel
-    | AiryKernel
-    | ApertureKernel
-    | PupilKernel
-    | OlpfKernel
-    | AnnularKernel
-    | AnisotropicKernel
-    | GeneralisedKernel
-    | PlateauKernel
-    | SincKernel
-    | LinearMotionKernel
-    | DoubleLineKernel
-    | WanderingMotionKernel
-    | LensKernel,
-    Field(discriminator="psf"),
-]
 
 
 @register("psf_blur")
@@ -102,6 +62,17 @@ class PsfBlur(Operator):
     )
     border: Literal["margin", "reflect"] = Field(
         default="margin", description="what lies beyond a patch: its margin, or as a picture of its own its reflection"
+    )
+
+    examples = (
+        {"radius": 4, "kernels": [GAUSSIAN]},
+        {
+            "radius": 4,
+            "border": "reflect",
+            "window": {"integer": [1, 4]},
+            "kernels": [{"psf": "anisotropic_gaussian", "sigma_x": 1.5, "sigma_y": 0.7, "point": True}],
+        },
+        *({"radius": 4, "kernels": kernels} for kernels in PRODUCTS),
     )
 
     @model_validator(mode="after")
@@ -248,6 +219,8 @@ class LateralChromatic(Operator):
         default=0.0, description="cubic part, counted in the linear one; 0 is a change of scale alone"
     )
 
+    examples = ({"red": {"uniform": [0.2, 1.5]}, "blue": -0.5, "cubic": 0.4},)
+
     def needs(self, spec: Spec, after: int) -> int:
         widest = max(abs(v) for field in (self.red, self.blue) for v in bounds(field))
         cubic = bounds(self.cubic)[1]
@@ -299,6 +272,8 @@ class Illumination(Operator):
     polynomial: tuple[Param[Annotated[float, Field(ge=-2, le=2)]], ...] = Field(
         default=(), description="coefficients of h^2, h^4, ..."
     )
+
+    examples = ({"angle": {"uniform": [10, 40]}, "polynomial": [-0.2, 0.05]},)
 
     def apply(self, frame: Frame) -> Frame:
         height, _ = placed(frame.field, "illumination")

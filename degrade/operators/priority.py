@@ -34,6 +34,11 @@ class EdgeCrop(Patches):
     poor: float = Field(default=0.6, description="share of other places that are passed over", ge=0, le=1)
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
+    examples = (
+        {"size": 16, "margin": 4, "per_photo": 7, "aux": "clipped", "share": 0.1},
+        {"size": 8, "margin": 2, "per_photo": 7, "oversample": 2, "aux": "clipped"},
+    )
+
     def places(self, key: Key, tops: Pixels, lefts: Pixels, frame: Frame) -> tuple[Pixels, Pixels]:
         edge_map(frame, self.aux, self.op)
         edges, clipped = (MarkedShare(frame, name, self.side) for name in (self.aux, "clipped"))

@@ -10,6 +10,7 @@ Source: EMVA Standard 1288 (PRNU, DSNU, dark current); Wei et al. 2020 (row nois
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -65,41 +66,52 @@ def _packed(sites: Tensor, space: Space) -> Tensor:
     return bayer.pack(sites[:, 0]) if space is Space.MOSAIC else sites
 
 
-@register("row_noise")
-class RowNoise(Readout):
-    """Offsets that a whole sensor row or column shares, and banding: a wave that runs down the rows.
+with warnings.catch_warnings():
+    # recipes call it `column`, and so the field hides the method of that name, about which pydantic warns
+    warnings.filterwarnings("ignore", 'Field name "column"', UserWarning)
 
-    All three are standard deviations in DN at the row's ISO. Patches are readouts of their own; with ``per: photo``
-    those of one photo share theirs, so that overlapping patches agree.
+    @register("row_noise")
+    class RowNoise(Readout):
+        """Offsets that a whole sensor row or column shares, and banding: a wave that runs down the rows.
 
-    >>> from degrade import Frame, Sensor, Space
-    >>> dark = Frame(torch.zeros(1, 4, 8, 8), Space.MOSAIC, Sensor.make(black=64, white=1064))
-    >>> r, g1, g2, b = RowNoise(row=2.0, seed=1).apply(dark).data[0]
-    >>> torch.equal(r, g1), torch.equal(g2, b), torch.equal(r, g2), r[0].unique().numel()
-    (True, True, False, 1)
-    """
+        All three are standard deviations in DN at the row's ISO. Patches are readouts of their own; with ``per: photo``
+        those of one photo share theirs, so that overlapping patches agree.
 
-    row: Param[Amount] = Field(default=0.0, description="offset of each sensor row [DN]")
-    column: Param[Amount] = Field(default=0.0, description="offset of each sensor column [DN]")
-    band: Param[Amount] = Field(default=0.0, description="banding, root mean square of the wave [DN]")
-    period: Param[Positive] = Field(default=64.0, description="period of the banding [sensor rows]")
-    seed: Param[Annotated[int, Field(ge=0, le=LAST_SEED)]] = Field(
-        default=Integer(0, LAST_SEED), description="seed of one readout"
-    )
+        >>> from degrade import Frame, Sensor, Space
+        >>> dark = Frame(torch.zeros(1, 4, 8, 8), Space.MOSAIC, Sensor.make(black=64, white=1064))
+        >>> r, g1, g2, b = RowNoise(row=2.0, seed=1).apply(dark).data[0]
+        >>> torch.equal(r, g1), torch.equal(g2, b), torch.equal(r, g2), r[0].unique().numel()
+        (True, True, False, 1)
+        """
 
-    def apply(self, frame: Frame) -> Frame:
-        like = frame.data
-        offset = column(self.row, like) * _map(normal_field, self.seed, frame, 0, "y")
-        offset = offset + column(self.column, like) * _map(normal_field, self.seed, frame, 1, "x")
-        seeds = torch.as_tensor(self.seed, dtype=torch.int64, device=like.device).expand(len(frame))
-        phase = uniform_field(seeds, 1, (0, 0), (1, 1), 2).double()
-        starts, (h, w) = _sites(frame)
-        first = torch.tensor([y for y, _ in starts], dtype=torch.float64, device=like.device).reshape(-1, 1, 1, 1)
-        y = first + torch.arange(h, dtype=torch.float64, device=like.device).reshape(1, 1, -1, 1)
-        turns = y / column(self.period, y) + phase
-        wave = math.sqrt(2) * torch.sin(2 * math.pi * (turns - turns.floor())).to(like.dtype)
-        offset = offset + column(self.band, like) * _packed(wave.expand(len(frame), 1, h, w), frame.space)
-        return frame.with_data(like + offset / column(frame.sensor.range, like))
+        row: Param[Amount] = Field(default=0.0, description="offset of each sensor row [DN]")
+        column: Param[Amount] = Field(  # pyright: ignore[reportIncompatibleMethodOverride]
+            default=0.0, description="offset of each sensor column [DN]"
+        )
+        band: Param[Amount] = Field(default=0.0, description="banding, root mean square of the wave [DN]")
+        period: Param[Positive] = Field(default=64.0, description="period of the banding [sensor rows]")
+        seed: Param[Annotated[int, Field(ge=0, le=LAST_SEED)]] = Field(
+            default=Integer(0, LAST_SEED), description="seed of one readout"
+        )
+
+        examples = (
+            {"row": {"uniform": [0, 4]}, "column": 1, "band": 2, "period": {"uniform": [9, 30]}},
+            {"row": 1, "per": "photo"},
+        )
+
+        def apply(self, frame: Frame) -> Frame:
+            like = frame.data
+            offset = column(self.row, like) * _map(normal_field, self.seed, frame, 0, "y")
+            offset = offset + column(self.column, like) * _map(normal_field, self.seed, frame, 1, "x")
+            seeds = torch.as_tensor(self.seed, dtype=torch.int64, device=like.device).expand(len(frame))
+            phase = uniform_field(seeds, 1, (0, 0), (1, 1), 2).double()
+            starts, (h, w) = _sites(frame)
+            first = torch.tensor([y for y, _ in starts], dtype=torch.float64, device=like.device).reshape(-1, 1, 1, 1)
+            y = first + torch.arange(h, dtype=torch.float64, device=like.device).reshape(1, 1, -1, 1)
+            turns = y / column(self.period, y) + phase
+            wave = math.sqrt(2) * torch.sin(2 * math.pi * (turns - turns.floor())).to(like.dtype)
+            offset = offset + column(self.band, like) * _packed(wave.expand(len(frame), 1, h, w), frame.space)
+            return frame.with_data(like + offset / column(frame.sensor.range, like))
 
 
 @register("dark_current")
@@ -129,6 +141,18 @@ class DarkCurrent(Readout):
     gain: Param[Positive | None] = Field(default=None, description="K at ISO 100 [DN / e-]; the camera's k1 by default")
     mean: Literal["keep", "subtract"] = Field(default="keep", description="whether the mean stays in the signal")
     seed: Param[int] = Field(default=Seed(), description="seed of the unit field")
+
+    examples = (
+        {"rate": {"log_uniform": [0.1, 5]}, "temperature": {"uniform": [10, 40]}, "exposure": 10},
+        {
+            "rate": 40,
+            "temperature": 30,
+            "exposure": {"choice": [1, 8]},
+            "mean": "subtract",
+            "gain": {"uniform": [0.1, 0.5]},
+            "per": "photo",
+        },
+    )
 
     def apply(self, frame: Frame) -> Frame:
         like, sensor = frame.data, frame.sensor
@@ -169,6 +193,8 @@ class PixelResponse(Readout):
     dsnu: Param[Amount] = Field(default=0.0, description="standard deviation of the dark offset [DN]")
     camera_seed: int = Field(default=0, description="which camera of its kind it is", ge=0, le=LAST_SEED)
 
+    examples = ({"prnu": {"uniform": [0, 0.02]}, "dsnu": 2, "camera_seed": 5},)
+
     def apply(self, frame: Frame) -> Frame:
         like = frame.data
         response = 1 + column(self.prnu, like) * _map(normal_field, self.camera_seed, frame, 3)
@@ -196,6 +222,8 @@ class BadPixels(Readout):
     level: Param[Amount] = Field(default=0.5, description="mean excess of hot ones [fraction of white]")
     camera_seed: int = Field(default=0, description="which camera of its kind it is", ge=0, le=LAST_SEED)
 
+    examples = ({"hot": {"uniform": [0.01, 0.05]}, "dead": 0.02, "level": 0.7, "camera_seed": 3},)
+
     def apply(self, frame: Frame) -> Frame:
         like = frame.data
         chance, height = (_map(uniform_field, self.camera_seed, frame, stream) for stream in (5, 6))
@@ -218,6 +246,8 @@ class FullWell(Readout):
 
     electrons: Param[Positive | None] = Field(default=None, description="full well [e-]; the camera's own by default")
     gain: Param[Positive | None] = Field(default=None, description="K at ISO 100 [DN / e-]; the camera's k1 by default")
+
+    examples = ({"electrons": {"uniform": [2000, 9000]}, "gain": 0.4},)
 
     def apply(self, frame: Frame) -> Frame:
         like = frame.data

@@ -159,6 +159,23 @@ class Relight(Operator):
     shadow: int = Field(default=0, description="how far shadows reach [pixels]; 0 for none", ge=0, le=512)
     pixel: float = Field(default=1.0, description="what a pixel of the sensor spans [units of the height map]", gt=0)
 
+    examples = (
+        {
+            "lights": [{"light": "directional", "azimuth": {"uniform": [0, 360]}, "elevation": 40}],
+            "taken": [{"light": "environment", "intensity": {"uniform": [0.5, 1]}}],
+            "f0": {"uniform": [0, 0.1]},
+        },
+        {
+            "lights": [
+                {"light": "point", "x": {"uniform": [-9, 9]}, "z": 20, "colour": [1, {"uniform": [0.5, 1]}, 0.4]},
+                {"light": "area", "y": -30, "z": {"uniform": [20, 40]}, "width": 9, "height": 4, "samples": 2},
+            ],
+            "albedo": "map",
+            "shadow": 6,
+            "per": "photo",
+        },
+    )
+
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that it reads."""

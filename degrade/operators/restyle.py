@@ -48,6 +48,8 @@ class Recolour(Whole):
         default=Uniform(60.0, 300.0), description="turn of the hue, red to green to blue [degree]"
     )
 
+    examples = ()  # it looks at whole pictures, and the contract tries patches
+
     def apply(self, frame: Frame) -> Frame:
         x = frame.data
         worth = luminance(x)[:, 0] if self.which == "bright" else x.amax(1) - x.amin(1)
@@ -88,6 +90,8 @@ class DayToNight(Operator):
     )
     rods: Param[Share] = Field(default=Uniform(0.4, 0.9), description="share that is seen by rods")
 
+    examples = ({"rods": {"uniform": [0.2, 1]}},)
+
     def apply(self, frame: Frame) -> Frame:
         light = srgb_decode(frame.data.clamp(0, 1))
         rows = torch.tensor(SRGB_TO_XYZ, dtype=light.dtype, device=light.device)
@@ -121,6 +125,8 @@ class Threads(Whole):
     least: int = Field(default=400, description="pixels of the smallest region", ge=1)
     width: int = Field(default=2, description="thickness of outlines; 0 leaves them out [pixels]", ge=0, le=64)
     seed: Param[int] = Field(default=Seed(), description="seed of k-means' starts")
+
+    examples = ()  # it looks at whole pictures, and the contract tries patches
 
     def apply(self, frame: Frame) -> Frame:
         seeds = np.broadcast_to(np.asarray(self.seed), len(frame)).tolist()

@@ -42,6 +42,11 @@ class Downsample(Operator):
 
     factor: int = Field(description="input pixels an output pixel, each way", ge=2)
 
+    examples = (
+        {"factor": 2},
+        {"factor": 3},
+    )
+
     def plan(self, spec: Spec) -> Spec:
         spec = super().plan(spec)
         size = spec.size
@@ -118,6 +123,14 @@ class Resize(Operator):
     antialias: bool = Field(default=True, description="as wide as the coarser of both grids, not as the input's")
     prefilter: Literal["gaussian"] | None = Field(
         default=None, description="a Gaussian of (n / m - 1) / 2 pixels before a kernel of the input's width"
+    )
+
+    examples = (
+        {"scale": {"uniform": [0.3, 1.5]}, "filter": {"choice": ["bilinear", "area"]}, "antialias": False},
+        {"size": 8},
+        {"factor": 3, "filter": "mitchell", "prefilter": "gaussian"},
+        {"scale": 1.5, "filter": {"choice": ["lanczos", "hamming", "nearest"]}},
+        {"scale": 0.5, "filter": "area"},
     )
 
     @model_validator(mode="after")

@@ -35,6 +35,8 @@ class Mosaic(Operator):
     accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR})
     photosites: ClassVar[bool] = True
 
+    examples = ({},)
+
     def plan(self, spec: Spec) -> Spec:
         spec = super().plan(spec)
         assert spec.size is not None
@@ -65,8 +67,10 @@ class Saturate(Operator):
 
     level: Param[Annotated[float, Field(gt=0)]] = Field(default=1.0, description="saturation [fraction of white]")
 
+    examples = ({"level": {"uniform": [0.4, 0.8]}},)
+
     def apply(self, frame: Frame) -> Frame:
-        return frame.with_data(torch.minimum(frame.data, column(self.level, frame.data)), noise=frame.noise)
+        return frame.with_data(torch.minimum(frame.data, self.column("level", frame)), noise=frame.noise)
 
 
 @register("quantise")
@@ -82,6 +86,8 @@ class Quantise(Operator):
     >>> (raw.data * 10 + 4).flatten().tolist()
     [0.0, 4.0, 5.0, 14.0]
     """
+
+    examples = ({},)
 
     def plan(self, spec: Spec) -> Spec:
         return replace(super().plan(spec), digital=True)

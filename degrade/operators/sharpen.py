@@ -39,6 +39,8 @@ class UnsharpMask(Operator):
         default=10.0, description="detail from which it is sharpened [1/255]"
     )
 
+    examples = ({"radius": 4, "weight": {"uniform": [0.3, 1]}, "threshold": {"uniform": [5, 20]}},)
+
     def plan(self, spec: Spec) -> Spec:
         return replace(super().plan(spec), digital=False)
 

@@ -94,6 +94,12 @@ class Smooth(Windowed):
     )
     radius: int = Field(default=6, description="how far it looks [pixels]", ge=1, le=192)
 
+    examples = (
+        {"sigma": {"uniform": [0.5, 2]}, "radius": 6},
+        {"method": "bilateral", "sigma": {"uniform": [0.5, 2]}, "contrast": 0.3, "radius": 2},
+        {"method": "guided", "contrast": {"uniform": [0.05, 0.4]}, "radius": 6, "per": "photo"},
+    )
+
     @model_validator(mode="after")
     def _holds_it(self) -> Self:
         widest = bounds(self.sigma)[1]
@@ -142,6 +148,12 @@ class ReduceColours(Operator):
         default=None, description="the colours [sRGB, 0 to 1]; found in the picture if not given", min_length=1
     )
     seed: Param[int] = Field(default=Seed(), description="seed of k-means' starts")
+
+    examples = (
+        {"palette": [[0, 0, 0], [1, 0.2, 0.1], [0.3, 0.5, 1], [1, 1, 1]], "metric": "srgb"},
+        {"palette": [[0, 0, 0], [1, 0.2, 0.1], [0.3, 0.5, 1], [1, 1, 1]], "metric": "linear"},
+        {"palette": [[0, 0, 0], [1, 0.2, 0.1], [0.3, 0.5, 1], [1, 1, 1]], "metric": "lab"},
+    )
 
     def plan(self, spec: Spec) -> Spec:
         spec = super().plan(spec)
@@ -193,11 +205,16 @@ class Edges(Windowed):
     gradient: Literal["sobel", "prewitt"] = Field(default="sobel", description="operator")
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
+    examples = (
+        {"threshold": {"uniform": [0.1, 0.9]}},
+        {"gradient": "prewitt", "aux": "lines", "per": "photo"},
+    )
+
     def needs(self, spec: Spec, after: int) -> int:
         return self.margin_of(spec, after, pixels=1)
 
     def apply(self, frame: Frame) -> Frame:
-        found = edge.edges(frame.data, column(self.threshold, frame.data), self.gradient)
+        found = edge.edges(frame.data, self.column("threshold", frame), self.gradient)
         return frame.with_data(frame.data, noise=frame.noise, aux={**frame.aux, self.aux: found})
 
 
@@ -216,6 +233,8 @@ class DarkenEdges(Operator):
     factor: Param[Share] = Field(default=0.5, description="what is left of the light at an edge")
     aux: str = Field(default="edges", description="name of the map", min_length=1)
 
+    examples = ({"factor": {"uniform": [0, 0.8]}, "aux": "clipped"},)
+
     def apply(self, frame: Frame) -> Frame:
-        kept = 1 - edge_map(frame, self.aux, self.op) * (1 - column(self.factor, frame.data))
+        kept = 1 - edge_map(frame, self.aux, self.op) * (1 - self.column("factor", frame))
         return frame.with_data(frame.data * kept)

@@ -62,10 +62,15 @@ class Fog(Operator):
         default=30.0, description="between the axis and the light to the corner [degree]"
     )
 
+    examples = (
+        {"beta": {"log_uniform": [0.01, 1]}, "airlight": {"uniform": [0.6, 0.95]}},
+        {"beta": {"choice": [0, 0.5]}, "scale_height": {"log_uniform": [1, 50]}, "tilt": 10, "per": "photo"},
+    )
+
     def apply(self, frame: Frame) -> Frame:
         depth = maps.need(frame, "depth", self.op)
-        clear = torch.exp(-column(self.beta, frame.data) * self._path(frame, depth.clamp(max=FAR)))
-        veil = column(self.airlight, frame.data) * frame.neutral
+        clear = torch.exp(-self.column("beta", frame) * self._path(frame, depth.clamp(max=FAR)))
+        veil = self.column("airlight", frame) * frame.neutral
         noise = frame.noise
         if noise is not None:
             # variance a x + b of the signal becomes t a (y - A (1 - t)) + t^2 b
@@ -87,8 +92,8 @@ class Fog(Operator):
 
     def _climb(self, frame: Frame) -> Tensor:
         """Sine of the elevation at which each pixel, or each patch, looks: (b, 1, h or 1, w or 1)."""
-        slope = torch.tan(torch.deg2rad(column(self.angle, frame.data)))
-        tilt = torch.deg2rad(column(self.tilt, frame.data))
+        slope = torch.tan(torch.deg2rad(self.column("angle", frame)))
+        tilt = torch.deg2rad(self.column("tilt", frame))
         y, x = self._place(frame)
         up = torch.sin(tilt) - y * slope * torch.cos(tilt)
         return up / torch.sqrt(1 + slope**2 * (x * x + y * y))

@@ -1,4 +1,4 @@
-"""Flat pictures whose noise is known, and what an operator states of theirs held against what is left.
+"""What an operator states of noise, measured on flat pictures: variance in, variance out, what neighbours share.
 
 Pictures of one signal differ by noise alone, brought along or added: so what happens to the signal cancels.
 """
@@ -7,23 +7,38 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from degrade import Frame, Space
+from degrade.core.frame import Frame, Space
+from degrade.core.patches import Patches
 from degrade.core.spec import up
-from tests import strategies
+from degrade.testing import frames
+from degrade.testing.trial import MARGIN, SIZE, apply, example, frame_for, many, margin_for, one, spec_of
 
-SIGNALS = (0.1, 0.25)  #: of the pictures, times `TINT` by channel; nothing of them clips
-TINT = (1.0, 0.8, 0.6, 0.9)
-LINE = (2e-3, 1e-4)  #: their shot and read noise
-LOOKS = 16  #: times that many pictures, before an operator is said to be wrong
-NEAR, FAR = 0.005, 0.01  #: share of a variance that it may be off: for no more pictures to be taken, and after all
-SHARED = 0.03  #: share of the variance up to which the covariance of neighbours is taken for none
+SIGNALS: Final = (0.1, 0.25)  #: of the pictures, times `TINT` by channel; nothing of them clips
+TINT: Final = (1.0, 0.8, 0.6, 0.9)
+LINE: Final = (2e-3, 1e-4)  #: their shot and read noise
+LOOKS: Final = 16  #: times that many pictures, before an operator is said to be wrong
+NEAR: Final = 0.005  #: share of a variance that it may be off for no more pictures to be taken
+FAR: Final = 0.01  #: share of a variance that it may be off after all
+SHARED: Final = 0.03  #: share of the variance up to which the covariance of neighbours is taken for none
+
+
+def tells_the_truth_about_noise(given: Mapping[str, Any], space: Space) -> None:
+    """The noise that it states is there, to 1%; what states nothing passes, as does a crop, which only cuts."""
+    op = example({**given, "per": "photo"})  # drawn once for all pictures, but for their seeds
+    if isinstance(op, Patches) or one(op, 0, small := frame_for(op, space)).apply(small).noise is None:
+        return
+    spec = spec_of(op, space)
+    flats = Flats(space, SIZE, margin_for(op, space) or MARGIN, op.multiple(spec), op.plan(spec).whole)
+    wrong = flats.misstated(lambda frame: apply(many(op, len(frame), frame), frame))
+    assert not wrong, f"{op.op} on {space.value}: {wrong}"
 
 
 @dataclass(frozen=True)
@@ -56,11 +71,11 @@ class Flats:
     def frame(self, look: int) -> Frame:
         """The pictures; other ones for each look."""
         margin = 0 if self.whole else up((self.period - self.size[0]) / 2 + self.edge, self.edge)
-        flat = strategies.frame(self.space, 1, (self.size[0] + 2 * margin, self.size[1] + 2 * margin), margin)
+        flat = frames.frame(self.space, 1, (self.size[0] + 2 * margin, self.size[1] + 2 * margin), margin)
         h, w = (max(n, self.period + 2 * self.edge) for n in flat.size)
         n, period = self.shifts, self.period
         shape = n**2 if self.whole else 1, period, period
-        waves = torch.fft.fft2(torch.from_numpy(np.random.default_rng(look).normal(size=shape)))
+        waves = torch.fft.fft2(torch.from_numpy(np.random.Generator(np.random.PCG64(look)).normal(size=shape)))
         field = (torch.fft.ifft2(waves / waves.abs()).real * period).float()
         i, j, c, y, x = np.ogrid[:n, :n, : self.space.channels, :h, :w]
         y, x = y + i * period // n + c * period // 5, x + j * period // n
