@@ -10,8 +10,7 @@ import torch
 
 from degrade import Frame, Key, Sensor, Space
 from degrade.core.patches import ABSENT
-from degrade.operators.crop import TRIES, Crop
-from degrade.operators.priority import EdgeCrop
+from degrade.operators.crop import TRIES, Crop, EdgeCrop
 
 MANY = 10_000
 KEYS = Key(7).at("IMG_0001.png", "patches").at(np.arange(MANY))

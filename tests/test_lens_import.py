@@ -13,8 +13,8 @@ from launch import Launcher
 from scipy.io import savemat
 
 from degrade import Frame, PhotoError, Sensor, Space, testing
+from degrade.calibrate.from_blur import lens_of_blur
 from degrade.calibrate.imported import from_matlab, from_pictures
-from degrade.calibrate.tabulate import lens_of_blur
 from degrade.gear.lens import Lens, half_sides
 from degrade.maths.psf import disc_transfer, grid_size, kernel_from_transfer
 from degrade.operators.optics import PsfBlur

@@ -21,12 +21,11 @@ from skimage.io import imsave
 
 from degrade import Camera, Choice, Frame, Integer, Key, Recipe, Space, Uniform
 from degrade.operators.codec import Jpeg
-from degrade.operators.crop import Crop
+from degrade.operators.crop import Crop, EdgeCrop
 from degrade.operators.display_noise import GaussianNoise
 from degrade.operators.light import Exposure
 from degrade.operators.noise import SensorNoise
 from degrade.operators.optics import PsfBlur
-from degrade.operators.priority import EdgeCrop
 from degrade.operators.sampling import Downsample, Resize
 from degrade.operators.sensor import Mosaic, Quantise
 from degrade.operators.spatial import AnisotropicKernel, LinearMotionKernel, WanderingMotionKernel

@@ -15,9 +15,10 @@ from skimage import data
 from degrade import Chain, Frame, Key, Operator, Recipe, RecipeError, Sensor, Space
 from degrade.core.frame import Grid
 from degrade.maths import regions
-from degrade.operators.priority import EdgeCrop
-from degrade.operators.restyle import DayToNight, Recolour, Threads
+from degrade.operators.crop import EdgeCrop
+from degrade.operators.recolour import DayToNight, Recolour
 from degrade.operators.style import DarkenEdges, Edges, ReduceColours, Smooth
+from degrade.operators.threads import Threads
 from degrade.recipe.render import render
 
 KEY = Key(5).at("photo.png", "it")

@@ -29,7 +29,7 @@ def export(
     aspect: Aspect = 1.5,
 ) -> None:
     """Write the kernels of a recipe's blur as a lens, which a recipe may name in its stead."""
-    from degrade.calibrate.tabulate import lens_of_blur
+    from degrade.calibrate.from_blur import lens_of_blur
     from degrade.core.errors import RecipeError, find
     from degrade.gear.cameras import Camera
     from degrade.operators.optics import PsfBlur

@@ -25,8 +25,8 @@ SIGNALS: Final = (0.1, 0.25)  #: of the pictures, times `TINT` by channel; nothi
 TINT: Final = (1.0, 0.8, 0.6, 0.9)
 LINE: Final = (2e-3, 1e-4)  #: their shot and read noise
 LOOKS: Final = 16  #: times that many pictures, before an operator is said to be wrong
-NEAR: Final = 0.005  #: share of a variance that it may be off for no more pictures to be taken
-FAR: Final = 0.01  #: share of a variance that it may be off after all
+CLOSE: Final = 0.005  #: share of a variance that it may be off for no more pictures to be taken
+MOST_OFF: Final = 0.01  #: share of a variance that it may be off after all
 SHARED: Final = 0.03  #: share of the variance up to which the covariance of neighbours is taken for none
 
 
@@ -117,9 +117,9 @@ class Flats:
             frame = self.frame(len(looks))
             done = apply(frame)
             looks.append(self.variances(done, frame.size[0] / done.size[0]))
-            correlated, near = done.correlated, _agree(looks, NEAR)
+            correlated, near = done.correlated, _agree(looks, CLOSE)
         said, found, beside = torch.stack(looks).mean(0).unbind()
-        if not _agree(looks, FAR):
+        if not _agree(looks, MOST_OFF):
             k, c = divmod(int(((found - said).abs() / (said + 1e-9)).argmax()), found.shape[1])
             return (
                 f"channel {c} of a flat picture of {SIGNALS[k]} has noise of a variance of {found[k, c]:.4g}, the "
