@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from degrade import Frame, Operator, Param, Space, Uniform, register
-from degrade.core.operator import column
 
 
 @register("bleach")
@@ -19,5 +18,5 @@ class Bleach(Operator):
     amount: Param[Annotated[float, Field(ge=0, le=1)]] = Field(default=Uniform(0.1, 0.2), description="a")
 
     def apply(self, frame: Frame) -> Frame:
-        a = column(self.amount, frame.data)
+        a = self.column("amount", frame)
         return frame.with_data(frame.data * (1 - a) + a)

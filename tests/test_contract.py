@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from degrade import Frame, Key, Param, PhotoError, Space, Spec, Uniform, testing
-from degrade.core.operator import Operator, column
+from degrade.core.operator import Operator
 from degrade.core.registry import register
 from degrade.operators.noise import SensorNoise
 from degrade.testing import all_examples, check_operator, promises, trial
@@ -98,7 +98,7 @@ class Halo(Operator):
         return self.margin_of(spec, after, pixels=1)
 
     def apply(self, frame: Frame) -> Frame:
-        return frame.with_data(frame.data + column(self.amount, frame.data) * frame.data.roll(1, -1))
+        return frame.with_data(frame.data + self.column("amount", frame) * frame.data.roll(1, -1))
 
 
 class Boast(Halo):
@@ -107,7 +107,7 @@ class Boast(Halo):
     claim: Literal["old", "true", "white"] = Field(default="old", description="what it states")
 
     def apply(self, frame: Frame) -> Frame:
-        a = column(self.amount, frame.data).reshape(-1, 1)
+        a = self.column("amount", frame).reshape(-1, 1)
         squares = torch.stack(((1 + a * a) / (1 + a), 1 + a * a), dim=1)  # a flat picture is 1 + a times brighter
         noise = frame.noise if self.claim == "old" else frame.filtered(squares)
         return super().apply(frame).changed(noise=noise, correlated=self.claim == "true")

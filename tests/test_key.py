@@ -57,7 +57,7 @@ def test_many_are_one_by_one(key: Key, rows: list[int], path: list[str | int]) -
     assert many[np.array([0])].word[0] == one[0].word
 
 
-@given(keys)
+@given(keys())
 def test_numbers_are_in_range(key: Key) -> None:
     assert 0 <= key.unit() < 1
     assert 0 <= key.bits() < 2**53

@@ -145,7 +145,7 @@ def test_a_recipe_names_no_plug_in() -> None:
 
 
 def test_python_finds_what_the_environment_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownName, match=r"one in a file of its own, with `degrade --plugin FILE\.py`"):
+    with pytest.raises(UnknownName, match=r"a file's: --plugin FILE\.py"):
         registry.operator("test_mist")
     monkeypatch.setenv(plugin.VARIABLE, str(home / "mist.py"))
     try:

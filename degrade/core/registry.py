@@ -12,8 +12,7 @@ GROUP: Final = "degrade.operators"  #: entry-point group of modules that registe
 NAMED: Final[dict[str, type[Any]]] = {}  #: all that are registered so far
 BROKEN: Final[list[str]] = []  #: which modules of the group could not be imported, and why
 HOW: Final = (
-    f"(another package's is found if it is installed with an entry point in {GROUP!r} to the module that registers it; "
-    "one in a file of its own, with `degrade --plugin FILE.py`)"
+    f"(another package's: installed, with an entry point in {GROUP!r} that registers it; a file's: --plugin FILE.py)"
 )
 
 _K = TypeVar("_K", bound="type[Any]")
