@@ -1,6 +1,7 @@
 """What README and docs say is what happens: their code blocks run, in order, in one namespace a document.
 
 A document runs in a folder that holds ``demo/`` (made by ``degrade demo``) and ``photos/`` (the demo's photographs).
+A block whose first line also names a file, ```` ```python veil.py````, becomes that file.
 Blocks marked ``python`` are executed, lines of ``bash`` and ``console`` blocks that start with ``degrade`` are run,
 ``yaml`` blocks with ``operators:`` are loaded as recipes. What shall not run is marked ``text``.
 """
@@ -17,9 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from degrade.cli import app
+from degrade.core.registry import NAMED
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?[^\n]*\n(?P<text>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = re.compile(r"\.\.\.|://|^degrade demo\b")  # a placeholder, another machine, or already done
 
 
@@ -30,13 +34,14 @@ class Block:
     language: str
     text: str
     line: int  #: of its first line in the document, from 1
+    file: str | None = None  #: what it is the text of
 
 
 def blocks(document: Path) -> Iterator[Block]:
     """The fenced blocks of a document, in order."""
     text = document.read_text(encoding="utf-8")
     for found in FENCE.finditer(text):
-        yield Block(found["language"], found["text"], text.count("\n", 0, found.start("text")) + 1)
+        yield Block(found["language"], found["text"], text.count("\n", 0, found.start("text")) + 1, found["file"])
 
 
 def commands(block: Block) -> Iterator[str]:
@@ -48,6 +53,17 @@ def commands(block: Block) -> Iterator[str]:
             yield command
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What a document registers goes with it."""
+    operators, commands = dict(NAMED), list(app.registered_commands)
+    yield
+    for name in [n for n, kind in NAMED.items() if n not in operators and not kind.__module__.startswith("degrade.")]:
+        del NAMED[name]
+    app.registered_commands[:] = commands
+
+
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_blocks_of_a_document_run(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, command: Path
@@ -58,18 +74,21 @@ def test_the_blocks_of_a_document_run(
         shutil.copytree(demo, tmp_path / "demo")
         shutil.copytree(demo / "photos", tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in found:
         where = f"{document.name}:{block.line}"
-        if block.language == "python":
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             code = compile("\n" * (block.line - 1) + block.text, str(document), "exec", dont_inherit=True)
             exec(code, namespace)
         elif block.language in {"bash", "console"}:
             for line in commands(block):
                 done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"{where}: {line}\n{done.stdout}{done.stderr}"
-        elif block.language == "yaml" and re.search(r"^operators:", block.text, re.MULTILINE):
+        if block.language == "yaml" and re.search(r"^operators:", block.text, re.MULTILINE):
             from degrade import Recipe
 
             assert Recipe.parse(block.text).planes, where
