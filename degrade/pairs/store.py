@@ -154,11 +154,9 @@ class PatchStore(Store, Pairs):
         """
         missing = [name for name in self.layout.named if name not in self.planes]
         try:
-            return (
-                derive.renderable(self.recipe.paths, self.recipe.stored, missing)
-                if missing and unchanged(self, self.recipe)
-                else ()
-            )
+            if not missing or not unchanged(self, self.recipe):
+                return ()
+            return derive.renderable(self.recipe.paths, self.recipe.stored, missing)
         except DegradeError:
             return ()
 
