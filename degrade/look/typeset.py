@@ -1,7 +1,7 @@
 """Type and paper for sheets: one font, three greys, text that wraps and is never cut.
 
 The font is the scalable one inside Pillow, so that a sheet looks the same everywhere; it holds little beyond ASCII,
-hence `plain`.
+hence `printable`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 def printable(text: str) -> str:
     """Text in the letters that the font has: accents dropped, anything else as its code, so that names stay distinct.
 
-    >>> plain("été"), plain("東.CR2")
+    >>> printable("été"), printable("東.CR2")
     ('ete', '\\\\u6771.CR2')
     """
     folded = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

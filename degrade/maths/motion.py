@@ -76,7 +76,7 @@ def on_grid(path: Tensor, size: int) -> Tensor:
     Returns:
         (u, size, size) float64, sum 1.
 
-    >>> laid(torch.tensor([[[0.0, 0.25]]]), 4)[0, 2].tolist()
+    >>> on_grid(torch.tensor([[[0.0, 0.25]]]), 4)[0, 2].tolist()
     [0.0, 0.0, 0.75, 0.25]
     """
     at = (path.double() + size // 2).clamp(0, size - 1)

@@ -117,7 +117,7 @@ def nearest_colours(x: Tensor, palette: Tensor, metric: Metric = "srgb") -> Tens
     Returns:
         (b, h, w) int32.
 
-    >>> nearest(torch.tensor([0.1, 0.6]).expand(1, 3, 1, 2), torch.tensor([[0.0] * 3, [1.0] * 3])).tolist()
+    >>> nearest_colours(torch.tensor([0.1, 0.6]).expand(1, 3, 1, 2), torch.tensor([[0.0] * 3, [1.0] * 3])).tolist()
     [[[0, 1]]]
     """
     chosen = to_metric(palette.to(x).T[:, :, None], metric)[:, :, 0]

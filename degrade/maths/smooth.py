@@ -45,7 +45,7 @@ def gaussian_smoothed(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
         (b, c, h, w).
 
     >>> dot = torch.zeros(1, 1, 5, 5); dot[..., 2, 2] = 1
-    >>> gaussian(dot, torch.tensor([0.8]), 2).sum().round(decimals=5)
+    >>> gaussian_smoothed(dot, torch.tensor([0.8]), 2).sum().round(decimals=5)
     tensor(1.)
     """
     line = gaussian_line(sigma, radius).to(x)[:, :, None, None, None]

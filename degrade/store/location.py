@@ -57,7 +57,7 @@ def locate(where: str | os.PathLike[str], timeout: float = TIMEOUT) -> Location:
     Raises:
         StoreError: if it is an address of another kind.
 
-    >>> place("pairs.zarr"), place("s3://bucket/pairs.zarr")
+    >>> locate("pairs.zarr"), locate("s3://bucket/pairs.zarr")
     (Folder('pairs.zarr'), Remote('s3://bucket/pairs.zarr'))
     """
     text = os.fspath(where)
