@@ -24,8 +24,6 @@ from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Recipe
 from degrade.store.write import create
 
-COMMANDS = ("build", "plan", "check", "info", "show", "verify", "copy", "replay", "schema", "demo")
-
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
@@ -58,10 +56,11 @@ def copy(store: Path, tmp_path: Path) -> Path:
 
 
 def test_every_command_has_help(cli: Launcher) -> None:
-    assert sorted(COMMANDS) == sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback)
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    assert {"build", "plan", "check", "info", "show", "verify", "copy", "replay", "schema", "demo"} <= set(names)
     overview = cli("--help")
     assert overview.code == 0
-    for name in COMMANDS:
+    for name in names:
         assert f" {name} " in overview.out
         help_ = cli(name, "--help")
         assert (help_.code, help_.err) == (0, "")

@@ -37,6 +37,11 @@ def copies(path, tmp_path_factory):
 
 
 @pytest.mark.parametrize("codec", CODECS)
+def test_docs_tell_what_a_codec_is(codec, root):
+    assert f"\n| `{codec}` |" in (root / "docs" / "store.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_copy_holds_the_same_and_is_a_store(path, copies, codec):
     mine, theirs = PatchStore(copies / f"{codec}.zarr"), PatchStore(path)
     for name in theirs.planes:
