@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import photos
 import pytest
@@ -72,6 +72,8 @@ class Wrong(Operator):
     def apply(self, frame: Frame) -> Frame:
         self._at("apply")
         data = frame.data
+        if self.where == "no frame":
+            return cast(Frame, data)
         if self.where == "broadcast":
             data = data + torch.zeros(7, 5)
         return frame.with_data(data[..., 1:, :] if self.where == "shape" else data)
@@ -106,6 +108,7 @@ PLANES = f"{OPERATOR} in plane 'blur', 'noise_blur'"
         ("camera", KeyError, "blurr", [PLANES, "photo 'a.dng'"]),
         ("apply", KeyError, "blurr", [PLANES, "photo 'a.dng'"]),
         ("broadcast", RuntimeError, "must match the size", [PLANES, "photo 'a.dng'"]),
+        ("no frame", TypeError, "^`apply` gave Tensor, not a Frame", [PLANES, "photo 'a.dng'"]),
         ("shape", RuntimeError, r"`apply` gave .* \(4, 3, 45, 46\), .*`plan` says \(4, 3, 46, 46\)", [PLANES]),
     ],
 )

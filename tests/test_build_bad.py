@@ -172,7 +172,7 @@ def test_a_photo_of_a_kind_that_the_recipe_cannot_read(home: Path, cli: Launcher
     imageio.imwrite(home / "photos" / "picture.png", np.stack([picture] * 3, -1))
     done = cli(*command(home))
     assert (done.code, done.err) == (2, "")
-    assert "6 rows of 1 photos" in done.out
+    assert "6 rows of 1 photo" in done.out
     assert "quarantined p000.dng: the recipe's source does not suit it: " in done.out
     assert "must be even and at least 2, got 3" in done.out
 

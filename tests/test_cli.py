@@ -133,7 +133,7 @@ def test_brackets_in_names_are_no_markup(cli: Launcher, made: Path, tmp_path: Pa
     (folder / "[b.dng").write_text("not a photo")
     done = cli("build", made / "recipe.yaml", folder, "--out", tmp_path / "[s]", "--workers", 1)
     assert done.code == 2
-    assert f"\n{tmp_path / '[s]'}: 6 rows of 1 photos\n" in done.out
+    assert f"\n{tmp_path / '[s]'}: 6 rows of 1 photo\n" in done.out
     assert f"\nquarantined [b.dng: {folder / '[b.dng'} " in done.out
     assert "[s]" in cli("info", tmp_path / "[s]").out
 

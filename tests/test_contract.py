@@ -13,7 +13,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from degrade import Frame, Key, Param, PhotoError, Space, Spec, Uniform, testing
+from degrade import Frame, Key, Param, PhotoError, RecipeError, Space, Spec, Uniform, testing
 from degrade.core.operator import Operator
 from degrade.core.registry import register
 from degrade.operators.noise import SensorNoise
@@ -119,10 +119,10 @@ class Boast(Halo):
 
 @pytest.fixture(autouse=True, scope="module")
 def _registered() -> Iterator[None]:
-    for kind, name in ((Halo, "test_contract_halo"), (Boast, "test_contract_boast")):
+    for kind, name in ((Halo, "test_contract_halo"), (Boast, "test_contract_boast"), (Sloppy, "test_contract_sloppy")):
         register(name)(kind)
     yield
-    for kind in (Halo, Boast):
+    for kind in (Halo, Boast, Sloppy):
         del Operator.named[kind.op]
 
 
@@ -139,6 +139,49 @@ def test_an_operator_that_says_nothing_of_noise_is_right_and_noise_behind_it_is_
 def test_one_that_claims_the_old_noise_fails_and_both_variances_are_named() -> None:
     with pytest.raises(AssertionError, match=r"a variance of 0\.\d+, the frame states 0\.\d+; say"):
         check_operator(Boast)
+
+
+class Sloppy(Halo):
+    """An operator with one of the faults that people make."""
+
+    fault: Literal["far", "random", "in place", "double", "half", "none"] = Field(default="far", description="which")
+
+    def apply(self, frame: Frame) -> Frame:
+        data = frame.data
+        if self.fault == "none":
+            return cast(Frame, None)
+        if self.fault == "far":
+            data = data.roll(2, -1)
+        if self.fault == "random":
+            data = data + torch.randn_like(data)
+        if self.fault == "in place":
+            data.mul_(2)
+        if self.fault == "double":
+            data = data.double()
+        return frame.with_data(data[..., ::2] if self.fault == "half" else data)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "said"),
+    [
+        ("far", AssertionError, r"more than 1 pixels away: say how far it looks, `def needs"),
+        ("random", AssertionError, r"^applied twice, it gives two pictures"),
+        ("in place", AssertionError, r"^it changes the frame that it is given"),
+        ("double", AssertionError, r"^the data is torch.float64"),
+        ("half", AssertionError, r"^its size is .*`plan` says \(12, 24\)"),
+        ("none", TypeError, r"^`apply` gave NoneType, not a Frame"),
+    ],
+)
+def test_a_fault_is_said(fault: str, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        check_operator(Sloppy, {"amount": 0.1, "fault": fault})
+
+
+def test_an_example_that_is_none_is_said() -> None:
+    with pytest.raises(RecipeError, match=r"^an example of test_contract_halo: amuont: .*; did you mean 'amount'"):
+        check_operator(Halo, {"amuont": 1})
+    with pytest.raises(RecipeError, match=r"^examples of test_contract_halo are mappings of fields.*got 'amount'"):
+        check_operator(Halo, cast(Any, "amount"))
 
 
 def test_one_that_claims_what_is_there_passes() -> None:

@@ -66,7 +66,9 @@ WRONG: list[tuple[str, str, str]] = [
     ("iso: 100", "iso: foto", "operators.noise.iso"),
     ("margin: 16", "margin: 15", "operators.patches.margin: margin must be even, got 15"),
     ("op: mosaic", "mosaic: 1", "operators.cfa: an operator is a mapping with `op:`, got {'mosaic': 1}"),
-    ("{op: mosaic}", "mosaic", "operators.cfa: "),
+    ("{op: mosaic}", "mosaic", "operators.cfa: an operator is a mapping with `op:`, got 'mosaic'"),
+    ("clean: [expose, patches, cfa, adc]", "clean: expose",
+     "planes.clean: a plane is a list of operators, or a mapping with `path:`, got 'expose'"),
     ("seed: 7", "seed: no", "seed: input should be a valid integer, unable to parse string as an integer, got 'no'"),
     # what does not fit together
     ("margin: 16", "margin: 14", "patches: the planes look 15 pixels beyond a patch, margin is 14: set margin: 16"),

@@ -101,6 +101,7 @@ def test_a_forecast_and_a_bug_know_it(cli: Launcher, home: Path) -> None:
         ("import torch\ntorc.ones(1)\n", r"cannot be imported: line 2: NameError: name 'torc' is not defined"),
         ("def f():\n    raise KeyError(3)\nf()\n", r"cannot be imported: line 2: KeyError: 3"),
         ("import sys\nsys.exit(3)\n", r"cannot be imported: line 2: SystemExit: 3"),
+        ("from degrade import *\n@register\nclass Fog(Operator): ...", r"needs the name in .*@register\('fog'\)"),
         ("x = 1\n", r"registers no operator: above its class stands @register\(\.\.\.\)"),
         (MIST.replace("test_mist", "fog"), r"line \d+: RecipeError: two operators are called 'fog'"),
         (MIST + "oops\n", r"line \d+: NameError: name 'oops' is not defined"),

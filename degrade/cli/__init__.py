@@ -17,7 +17,7 @@ __all__ = ["app", "calibrate", "check", "lens", "main", "maps", "plan", "stores"
 _MISUSE = cast("type[Exception]", typer.BadParameter.__base__)  # of all usage errors; typer does not export it
 _BUG = (
     "This is a bug and no mistake of yours: in the class of the operator, if one is named above (where that does not "
-    "begin with degrade, it is another package's), else in degrade."
+    "begin with degrade, it is another package's, or in your own file), else in degrade."
 )
 
 
@@ -27,6 +27,8 @@ def main() -> None:
         sys.exit(app(standalone_mode=False))
     except _MISUSE as wrong:
         # 2, which typer would give, means that some photos were quarantined
+        if getattr(wrong, "option_name", None) == "--plugin":
+            cast(Any, wrong).message += ": it stands before the command, degrade --plugin FILE.py COMMAND"
         rich_format_error(cast(Any, wrong))
     except typer.Abort:
         sys.exit(130)

@@ -38,7 +38,10 @@ def _version(asked: bool) -> None:
 def options(
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE.py", help="A file that registers operators; several, if given several times."),
+        typer.Option(
+            metavar="FILE.py",
+            help="A file that registers operators, named before the command; several, if given several times.",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and exit.")
@@ -116,6 +119,15 @@ def warn_of_broken() -> None:
     """Names the plug-ins that could not be imported, beside what was asked for."""
     for broken in registry.BROKEN:
         typer.echo(f"warning: {broken}", err=True)
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "photo"), counted(2000, "photo")
+    ('1 photo', '2,000 photos')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def say(text: str, label: str = "") -> None:

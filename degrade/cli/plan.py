@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from degrade.cli.app import app, bar, chosen, console, say
+from degrade.cli.app import app, bar, chosen, console, counted, say
 
 
 @app.command()
@@ -63,7 +63,7 @@ def plan(
     table.add_row("photos", f"{found.photos:,}, {_bytes(found.photo_bytes)}; {found.duplicates} are copies of others")
     table.add_row("rows", f"{whole.rows:,} at most, {whole.per_photo} a photo")
     built = f", of which {found.done:,} are built already" if found.done else ""
-    table.add_row("tasks", f"{whole.shards:,} shards of {whole.photos_per_shard} photos{built}")
+    table.add_row("tasks", f"{counted(whole.shards, 'shard')} of {counted(whole.photos_per_shard, 'photo')}{built}")
     table.add_row("store", f"{_bytes(found.plane_bytes)} planes, {_bytes(found.column_bytes)} columns")
     table.add_row("files", f"{found.files:,}")
     table.add_row("a photo", f"{one.seconds:.2f} s, of which reading {one.read:.2f} s ({one.photo})")

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from degrade.cli.app import app, bar, chosen, console, say, stoppable, warn_of_broken
+from degrade.cli.app import app, bar, chosen, console, counted, say, stoppable, warn_of_broken
 from degrade.core.disk import whole
 from degrade.core.errors import StoreError
 
@@ -45,9 +45,10 @@ def build(
     named = chosen(recipe, iso, seed)
     with stoppable(), bar() as progress:
         report = run(named, folder, out, workers=workers, scheduler=scheduler, device=device, progress=progress)
-    say(f"{report.store}: {report.rows:,} rows of {report.photos - len(report.quarantined):,} photos")
+    built = report.photos - len(report.quarantined)
+    say(f"{report.store}: {counted(report.rows, 'row')} of {counted(built, 'photo')}")
     for message, keys in report.warnings.items():
-        say(f"{message} ({len(keys)} photos, such as {keys[0]})", "[yellow]warning[/] ")
+        say(f"{message} ({counted(len(keys), 'photo')}, such as {keys[0]})", "[yellow]warning[/] ")
     quarantined(report.quarantined)
     raise typer.Exit(report.exit_code)
 

@@ -163,7 +163,7 @@ class Operator(Model):
 
     def apply(self, frame: Frame) -> Frame:
         """The picture after this operator. No randomness, no state, the same maths on every device."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `apply`")
 
     def take(self, slots: Slots) -> Self:
         """The stack of some of its slots; a record stays what it is."""
@@ -180,6 +180,9 @@ class Operator(Model):
         Args:
             groups: rows of the block.
             slots: slot in this stack of each slot of the block.
+
+        Raises:
+            TypeError: if ``apply`` gives anything but a frame: a bug.
         """
         alike = [getattr(self, n) for n in sorted(self.uniform)]
         each = [part for group in groups for part in agreeing(group, slots[group.slots], alike)]
@@ -187,6 +190,9 @@ class Operator(Model):
             return []
         op, frames = self.take(np.concatenate([at for _, at in each])), [g.frame for g, _ in each]
         done = op.together(frames) if op.joint else Operator.together(op, frames)
+        for frame in cast("list[Any]", done):
+            if not isinstance(frame, Frame):
+                raise TypeError(f"`apply` gave {type(frame).__name__}, not a Frame: `return frame.with_data(data)`")
         return merge([Group(g.slots, frame) for (g, _), frame in zip(each, done, strict=True)])
 
     def together(self, frames: Sequence[Frame]) -> list[Frame]:
@@ -205,8 +211,10 @@ class Operator(Model):
     @model_validator(mode="wrap")
     @classmethod
     def _by_name(cls, value: Any, handler: Callable[[Any], Any]) -> Any:
-        if not isinstance(value, dict):
+        if isinstance(value, Operator):
             return handler(value)
+        if not isinstance(value, dict):
+            raise RecipeError(f"an operator is a mapping with `op:`, got {value!r}")
         given = cast(dict[str, Any], value)
         if "op" not in given:
             if cls.op:

@@ -22,7 +22,7 @@ def register(name: str) -> Callable[[_K], _K]:
     """Class decorator that gives an operator its name in recipes.
 
     Raises:
-        RecipeError: if the name is taken by another operator.
+        RecipeError: if the name is taken by another operator, or left out.
 
     >>> from degrade import Frame, Operator
     >>> @register("negative")
@@ -32,6 +32,10 @@ def register(name: str) -> Callable[[_K], _K]:
     >>> NAMED.pop("negative").op
     'negative'
     """
+
+    if not isinstance(name, str):
+        bare: Any = name
+        raise RecipeError(f"@register needs the name in recipes, such as @register({bare.__name__.lower()!r})")
 
     def add(kind: _K) -> _K:
         taken = NAMED.get(name)

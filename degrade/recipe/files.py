@@ -43,6 +43,8 @@ def read(name: str) -> tuple[Path, str]:
         RecipeError: if it is no text.
     """
     path = Path(name)
+    if path.is_dir():
+        raise UnknownName(f"no recipe {name!r}: it is a folder; the recipe is named first, then the folder of photos")
     if not path.is_file():
         known = shipped()
         key = name.replace("_", "-")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property, partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,9 @@ class Plane(Model):
 
 
 def _plane(value: Any) -> Any:
-    return {"path": value} if isinstance(value, list | tuple) else value
+    if not isinstance(value, list | tuple | dict | Plane):
+        raise RecipeError(f"a plane is a list of operators, or a mapping with `path:`, got {value!r}")
+    return {"path": value} if isinstance(value, list | tuple) else cast(Any, value)
 
 
 class Recipe(Model):
@@ -109,7 +111,7 @@ class Recipe(Model):
     store: tuple[str, ...] = Field(default=(), description="planes that are stored; all by default")
     block: int = Field(default=32, description="rows rendered at once", ge=1, le=1024)
     train: Mapping[str, Any] = Field(
-        default_factory=dict[str, Any], description="settings of `degrade train`; not part of the hash"
+        default_factory=dict[str, Any], description="settings of a training; not part of the hash"
     )
 
     # -- reading ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from degrade.core.errors import RecipeError, noting
 from degrade.core.frame import Space
@@ -31,8 +31,10 @@ def check_operator(kind: type[Operator], *examples: Mapping[str, Any], spaces: I
     """
     if not kind.op:
         raise RecipeError(f"{kind.__name__} has no name yet: register it, @register({kind.__name__.lower()!r})")
-    places = None if spaces is None else list(spaces)
+    places = None if spaces is None else [Space(space) for space in spaces]
     for fields in examples or kind.examples or ({},):
+        if not isinstance(cast(Any, fields), Mapping):
+            raise RecipeError(f"examples of {kind.op} are mappings of fields, `examples = ({{...}},)`, got {fields!r}")
         given = {"op": kind.op, **fields}
         for space in trial.spaces(trial.example(given)) if places is None else places:
             for promise in PROMISES:

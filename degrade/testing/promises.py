@@ -102,12 +102,14 @@ def tells_the_truth_in_its_plan(given: Mapping[str, Any], space: Space) -> None:
     op = example(given)
     frame, after = frame_for(op, space), op.plan(spec_of(op, space))
     done = one(op, 0, frame).apply(frame)
-    assert (done.space, done.data.shape[1]) == (after.space, after.channels)
+    is_, planned = (done.space, done.data.shape[1]), (after.space, after.channels)
+    assert is_ == planned, f"space and channels are {is_}, `plan` says {planned}"
     margin = -round(done.grid.offset[0] / done.grid.scale[0])
     if not after.varying:
-        assert after.size == tuple(n - 2 * margin for n in done.size)
-        assert done.grid.scale == after.grid.scale
-        assert done.trim(margin).grid == after.grid
+        size = tuple(n - 2 * margin for n in done.size)
+        assert size == after.size, f"its size is {size} within the margin, `plan` says {after.size}"
+        grid = done.trim(margin).grid
+        assert grid == after.grid, f"its grid is {grid}, `plan` says {after.grid}"
     assert all(v.shape[-2:] == done.data.shape[-2:] for v in done.aux.values())
     if done.noise is not None:
         assert done.noise.shape == (len(done), 2, after.channels)
@@ -131,7 +133,11 @@ def looks_no_further_than_it_says(given: Mapping[str, Any], space: Space) -> Non
     for j in range(4):
         drawn = one(op, j, frame)
         clean, disturbed = (drawn.apply(frame.changed(data=d)).trim(int(centre)).data for d in (frame.data, noisy))
-        torch.testing.assert_close(disturbed, clean, atol=3e-6, rtol=0)
+        far = (disturbed - clean).abs().max()
+        assert far <= 3e-6, (
+            f"pixels change by {far:.1e} with what lies more than {need} pixels away: say how far it looks, "
+            "`def needs(self, spec, after): return self.margin_of(spec, after, pixels=...)`"
+        )
 
 
 def sees_a_place_not_a_margin(given: Mapping[str, Any], space: Space) -> None:
@@ -153,20 +159,20 @@ def is_pure(given: Mapping[str, Any], space: Space) -> None:
     before = frame.map(Tensor.clone)
     drawn = many(op, 3, frame)
     for first, second in zip(groups(drawn, frame), groups(drawn, frame), strict=True):
-        assert torch.equal(first.frame.data, second.frame.data)
+        assert torch.equal(first.frame.data, second.frame.data), "applied twice, it gives two pictures"
     for a, b in zip(_tensors(frame), _tensors(before), strict=True):
-        assert torch.equal(a.nan_to_num(-7), b.nan_to_num(-7))
+        assert torch.equal(a.nan_to_num(-7), b.nan_to_num(-7)), "it changes the frame that it is given"
 
 
 def gives_plain_tensors(given: Mapping[str, Any], space: Space) -> None:
-    """float32, contiguous, finite, as many rows as came; one row and three of mixed cameras alike."""
+    """Its data is float32, contiguous and finite, of as many rows as came; of one camera or of several."""
     op = example(given)
     for b in (1, 3):
         frame = frame_for(op, space, 1 if isinstance(op, Patches) else b)
         done = one(op, 0, frame).apply(frame)
-        assert done.data.dtype == torch.float32
-        assert done.data.is_contiguous()
-        assert done.data.isfinite().all()
+        assert done.data.dtype == torch.float32, f"the data is {done.data.dtype}"
+        assert done.data.is_contiguous(), "the data is not contiguous, as a view of other data may be"
+        assert done.data.isfinite().all(), "the data is not finite everywhere"
         assert len(done) == len(done.sensor) == len(done.origin) == len(frame)
 
 
@@ -176,13 +182,13 @@ PROMISES: Final[tuple[Callable[[Mapping[str, Any], Space], None], ...]] = (
     survives_repr,
     survives_pickle,
     leaves_nothing_to_choose,
+    is_pure,
     draws_many_as_one,
     keeps_a_photos_draws,
     tells_the_truth_in_its_plan,
     looks_no_further_than_it_says,
     sees_a_place_not_a_margin,
     tells_the_truth_about_noise,
-    is_pure,
     gives_plain_tensors,
 )
 

@@ -10,7 +10,9 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 
+from degrade.core import registry
 from degrade.core.errors import RecipeError
+from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Frame, Space
 from degrade.core.group import Group, subset
 from degrade.core.key import Key, Keys
@@ -25,8 +27,14 @@ MARGIN: Final = 12  #: of the frames tried on [pixels], a multiple of what most 
 
 
 def example(given: Mapping[str, Any]) -> Operator:
-    """The operator of an example as a recipe would read it."""
-    return Operator.model_validate(dict(given))
+    """The operator of an example as a recipe would read it.
+
+    Raises:
+        RecipeError: if it is none.
+    """
+    kind = registry.operator(given["op"])
+    with in_one_sentence(lambda _: kind.model_fields, where=f"an example of {kind.op}: "):
+        return Operator.model_validate(dict(given))
 
 
 def spec_of(op: Operator, space: Space) -> Spec:
