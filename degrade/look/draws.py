@@ -28,7 +28,8 @@ class DrawnColumns:
     def set(cls, draws: Mapping[str, Any], width: int, units: Mapping[str, str] | None = None) -> DrawnColumns:
         """Group by operator, that is by what stands before the first point, and wrap to ``width`` [pixels].
 
-        >>> DrawnColumns.set({"noise": {"iso": 400}, "optics.sigma": 1.23456}, 300, {"optics.sigma": "px"}).groups[1][1].lines
+        >>> drawn = {"noise": {"iso": 400}, "optics.sigma": 1.23456}
+        >>> DrawnColumns.set(drawn, 300, {"optics.sigma": "px"}).groups[1][1].lines
         ('sigma = 1.23 px',)
         """
         grouped: dict[str, dict[str, str]] = {}
