@@ -120,7 +120,10 @@ def __getattr__(name: str) -> Any:
     for module, names in _WHERE.items():
         if name in names:
             return globals().setdefault(name, getattr(import_module(f"degrade.{module}"), name))
-    raise AttributeError(f"module 'degrade' has no attribute {name!r}")
+    from degrade.core.errors import nearest
+
+    hint = "" if name.startswith("_") else f": {nearest(name, __all__)}"
+    raise AttributeError(f"module 'degrade' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 import stores
 import torch
 from launch import Done, Launcher, package
+from pydantic import field_validator
 
 from degrade import (
     DegradeError,
@@ -44,6 +45,13 @@ class Wrong(Operator):
     accepts: ClassVar[frozenset[Space]] = frozenset({Space.LINEAR})
     where: str = "nowhere"
 
+    @field_validator("where")
+    @classmethod
+    def _there(cls, where: str) -> str:
+        if where == "a wrong value":
+            raise ValueError("nothing is there")
+        return {}["blurr"] if where == "a validator" else where
+
     def _at(self, place: str) -> None:
         if self.where == place:
             {}["blurr"]  # pyright: ignore[reportUnusedExpression]
@@ -68,6 +76,14 @@ class Wrong(Operator):
     def camera(self, sensor: Sensor) -> Sensor:
         self._at("camera")
         return sensor
+
+    def noted(self) -> tuple[str, ...]:
+        self._at("noted")
+        return ()
+
+    def kernel(self, sensor: Sensor, field: torch.Tensor | None = None) -> torch.Tensor | None:
+        self._at("kernel")
+        return None
 
     def apply(self, frame: Frame) -> Frame:
         self._at("apply")
@@ -105,6 +121,7 @@ PLANES = f"{OPERATOR} in plane 'blur', 'noise_blur'"
         ("needs", KeyError, "blurr", [PLANES]),
         ("suits", KeyError, "blurr", [PLANES]),
         ("draw", KeyError, "blurr", [PLANES, "photo 'a.dng'"]),
+        ("noted", KeyError, "blurr", [PLANES]),
         ("camera", KeyError, "blurr", [PLANES, "photo 'a.dng'"]),
         ("apply", KeyError, "blurr", [PLANES, "photo 'a.dng'"]),
         ("broadcast", RuntimeError, "must match the size", [PLANES, "photo 'a.dng'"]),
@@ -139,6 +156,39 @@ def test_a_bug_before_the_crop_and_in_a_training_loop(tmp_path: Path) -> None:
             found(torch.full((2, 3, *found.size), 0.1), step=5)
         assert caught.value.__notes__[0].startswith(OPERATOR)
         assert caught.value.__notes__[1:] == ["step 5"]
+
+
+@pytest.mark.usefixtures("wrong")
+@pytest.mark.parametrize("where", ["plan", "needs", "suits", "draw", "camera", "noted"])
+def test_a_bug_inside_containers_names_all_of_them(tmp_path: Path, where: str) -> None:
+    op = f"{{op: wrong, where: {where}}}"
+    within = text(where).replace(op, f"{{op: chain, steps: [{{op: one_of, ops: [{op}]}}]}}")
+    with pytest.raises(KeyError) as caught:
+        recipe = Recipe.parse(within)
+        render(recipe, read_source(photos.write_photo(tmp_path / "a.dng"), recipe.source), "a.dng")
+    assert caught.value.__notes__[:3] == [
+        f"step wrong ({__name__}.Wrong)",
+        "step one_of (degrade.core.compose.OneOf)",
+        "operator 'mine' (degrade.core.compose.Chain) in plane 'blur', 'noise_blur'",
+    ]
+
+
+@pytest.mark.usefixtures("wrong")
+@pytest.mark.parametrize(("where", "kind"), [("a validator", KeyError), ("a wrong value", RecipeError)])
+def test_a_bug_of_a_validator_names_the_class(where: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        Recipe.parse(text(where))
+    said = [f"operator 'wrong' ({__name__}.Wrong), as it is read"] if kind is KeyError else []
+    assert getattr(caught.value, "__notes__", []) == said
+    assert kind is KeyError or str(caught.value) == "operators.mine.where: nothing is there"
+
+
+@pytest.mark.usefixtures("wrong")
+def test_a_bug_of_a_kernel_names_operator_and_photo() -> None:
+    recipe = Recipe.parse(text("kernel").replace("patches, optics, mine", "patches, mine, optics"))
+    with pytest.raises(KeyError) as caught:
+        recipe.kernel("a.dng", 3)
+    assert caught.value.__notes__ == [PLANES, "photo 'a.dng', patch 3"]
 
 
 @pytest.mark.usefixtures("wrong")

@@ -117,12 +117,28 @@ class Boast(Halo):
         return super().apply(frame).changed(noise=noise, correlated=self.claim == "true")
 
 
+class Lie(Operator):
+    """States what is nearly true of noise: each channel's of another, or a neighbour's light to say nothing of."""
+
+    where: Literal["channels", "diagonal"] = Field(default="channels", description="what is wrong")
+
+    def needs(self, spec: Spec, after: int) -> int:
+        return self.margin_of(spec, after, pixels=1)
+
+    def apply(self, frame: Frame) -> Frame:
+        if self.where == "channels":
+            return frame.with_data(frame.data.flip(1), noise=frame.noise)
+        data = (frame.data + frame.data.roll((1, 1), (-2, -1))) / 2
+        return frame.with_data(data, noise=None if frame.noise is None else frame.noise / 2)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _registered() -> Iterator[None]:
-    for kind, name in ((Halo, "test_contract_halo"), (Boast, "test_contract_boast"), (Sloppy, "test_contract_sloppy")):
-        register(name)(kind)
+    kinds = {"halo": Halo, "boast": Boast, "sloppy": Sloppy, "lie": Lie}
+    for name, kind in kinds.items():
+        register(f"test_contract_{name}")(kind)
     yield
-    for kind in (Halo, Boast, Sloppy):
+    for kind in kinds.values():
         del Operator.named[kind.op]
 
 
@@ -186,6 +202,12 @@ def test_an_example_that_is_none_is_said() -> None:
 
 def test_one_that_claims_what_is_there_passes() -> None:
     check_operator(Boast, {"claim": "true"})
+
+
+@pytest.mark.parametrize(("where", "said"), [("channels", "the frame states"), ("diagonal", "a covariance of 50%")])
+def test_what_is_nearly_true_of_noise_fails(where: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check_operator(Lie, {"where": where}, spaces=[Space.LINEAR])
 
 
 def test_one_whose_noise_is_correlated_says_so() -> None:

@@ -51,6 +51,17 @@ def test_a_message_is_what_was_said_also_after_a_journey(kind: type[DegradeError
     assert str(error) == "no plane 'x'"
 
 
+def test_an_error_that_says_nothing() -> None:
+    assert [str(kind()) for kind in (DegradeError, *FAMILY)] == [""] * 5
+
+
+def test_a_public_name_that_is_none() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'Recipee': did you mean 'Recipe'\?$"):
+        _ = degrade.Recipee
+    with pytest.raises(AttributeError, match=r"no attribute '_x'$"):
+        _ = degrade._x
+
+
 def test_pydantic_gathers_a_name_that_is_not_known() -> None:
     class Model(BaseModel):
         plane: str

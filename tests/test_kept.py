@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from degrade import PatchStore, Recipe, build
+from degrade import PatchStore, Recipe, StoreError, build
 from degrade.recipe.render import render
 from degrade.store.verify import verify
 from tests.stores import files
@@ -26,6 +27,38 @@ def test_it_opens_whole(name: str) -> None:
     assert store.photos.quarantined == {"copy.dng": "same content as a.dng: delete one of the two"}
     assert store.recipe.hash == store.attributes["recipe_hash"] == HASHES[name]
     assert Recipe.load(str(KEPT / f"{name}.yaml")).hash == HASHES[name]
+
+
+@pytest.mark.parametrize("recipe", ["{", "[]", "seed: 1", '{"planes": 3}', 5, None])
+def test_a_damaged_recipe_is_one_sentence_and_its_planes_are_read(tmp_path: Path, recipe: object) -> None:
+    shutil.copytree(KEPT / "plain", tmp_path / "s")
+    file = tmp_path / "s" / "zarr.json"
+    written = json.loads(file.read_text("utf-8"))
+    written["attributes"]["recipe"] = recipe
+    file.write_text(json.dumps(written), "utf-8")
+    store = PatchStore(tmp_path / "s")
+    assert store.read("noise", int(store.rows[0])).shape == (4, 4, 4)
+    for ask in (
+        lambda: store.recipe,
+        lambda: store.renders,
+        lambda: store.rendered(["clean"]),
+        lambda: store.replay(int(store.rows[0]), KEPT / "photos"),
+        lambda: build(Recipe.load(str(KEPT / "plain.yaml")), KEPT / "photos", tmp_path / "s", workers=1),
+    ):
+        with pytest.raises(StoreError, match="^the recipe noted in this store is damaged .*`degrade verify`"):
+            ask()
+
+
+def test_a_store_that_notes_no_recipe(tmp_path: Path) -> None:
+    shutil.copytree(KEPT / "plain", tmp_path / "s")
+    file = tmp_path / "s" / "zarr.json"
+    written = json.loads(file.read_text("utf-8"))
+    del written["attributes"]["recipe"]
+    file.write_text(json.dumps(written), "utf-8")
+    store = PatchStore(tmp_path / "s")
+    assert store.renders == ()
+    with pytest.raises(StoreError, match="notes no recipe"):
+        _ = store.recipe
 
 
 def test_it_replays_to_the_bit_without_a_blur() -> None:

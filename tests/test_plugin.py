@@ -103,6 +103,12 @@ def test_a_forecast_and_a_bug_know_it(cli: Launcher, home: Path) -> None:
         ("import sys\nsys.exit(3)\n", r"cannot be imported: line 2: SystemExit: 3"),
         ("from degrade import *\n@register\nclass Fog(Operator): ...", r"needs the name in .*@register\('fog'\)"),
         ("x = 1\n", r"registers no operator: above its class stands @register\(\.\.\.\)"),
+        ("from degrade import *\n", r"registers no operator: above its class stands @register\(\.\.\.\)"),
+        (MIST.replace('@register("test_mist")', "@register"), r"line \d+: RecipeError: .* by its name .*, got <class"),
+        (
+            "from degrade import register\n@register('f')\nclass F:\n    pass\n",
+            r"line 2: RecipeError: F of plugin_mine_* is registered as 'f', and no Operator",
+        ),
         (MIST.replace("test_mist", "fog"), r"line \d+: RecipeError: two operators are called 'fog'"),
         (MIST + "oops\n", r"line \d+: NameError: name 'oops' is not defined"),
     ],
@@ -148,7 +154,7 @@ def test_a_recipe_names_no_plug_in() -> None:
 def test_python_finds_what_the_environment_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match=r"a file's: --plugin FILE\.py"):
         registry.operator("test_mist")
-    monkeypatch.setenv(plugin.VARIABLE, str(home / "mist.py"))
+    monkeypatch.setenv(plugin.VARIABLE, f" {os.pathsep} {home / 'mist.py'} ")
     try:
         assert registry.operator("test_mist").op == "test_mist"
         assert Recipe.parse(RECIPE).operators["optics"].op == "test_mist"

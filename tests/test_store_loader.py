@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from degrade.core.errors import UnknownName
+from degrade.core.errors import RecipeError, UnknownName
 from degrade.pairs.store import PatchStore
 from degrade.store.batch import float_of_words
 from degrade.store.permute import Permutation
@@ -170,6 +170,26 @@ def test_a_state_of_another_loader_is_refused(store):
         store.loader(7).load_state_dict(state)
     with pytest.raises(ValueError, match="rows 28 there, 3 here"):
         store.loader(6, rows=[1, 2, 3]).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"delivered": -1}, "delivered of a state lies in 0 to the epoch's 5 batches, got -1"),
+        ({"delivered": "x"}, "delivered of a state is a whole number, got 'x'"),
+        ({"epoch": None}, "epoch of a state is a whole number, got None"),
+        ({"seed": 1.5}, "seed of a state is a whole number, got 1.5"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(store, wrong, said):
+    loader = store.loader(6)
+    next(iter(loader))
+    before = loader.state_dict()
+    with pytest.raises(RecipeError, match=f"^{said}$"):
+        loader.load_state_dict({**before, "epoch": 3, **wrong})
+    assert loader.state_dict() == before
+    with pytest.raises(RecipeError, match="the mapping that `state_dict` gave, got None"):
+        loader.load_state_dict(None)
 
 
 @pytest.mark.parametrize("dn", [False, True])

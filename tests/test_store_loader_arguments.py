@@ -37,6 +37,8 @@ def test_numbers_of_other_libraries_are_numbers(store, number):
         ({"batch_size": "8"}, "batch_size is a whole number, got '8'"),
         ({"batch_size": 2.5}, "batch_size is a whole number, got 2.5"),
         ({"seed": None}, "seed is a whole number, got None"),
+        ({"drop_last": "yes"}, "drop_last is True or False, got 'yes'"),
+        ({"check": None}, "check is True or False, got None"),
         ({"threads": 1.5}, "threads is a whole number, got 1.5"),
         ({"rank": "0", "ranks": 2}, "rank is a whole number, got '0'"),
         ({"rank": 0, "ranks": 0}, "ranks are 1 or more, got 0"),

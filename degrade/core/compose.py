@@ -9,28 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from degrade.core.errors import RecipeError, noting
+from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Sensor
 from degrade.core.group import Group, Slots
 from degrade.core.key import Key, Keys
-from degrade.core.operator import Drawn, Operator, Split
+from degrade.core.operator import Drawn, Operator, Split, asked
 from degrade.core.registry import register
 from degrade.core.spec import Spec, joined, up
 from degrade.core.tree import put
-
-
-def _inside(op: Drawn) -> str:
-    """What a bug in an operator inside another is noted with: its class, or those that rows chose between."""
-    if isinstance(op, Split):
-        return " or ".join(dict.fromkeys(_inside(part) for _, part in op.parts))
-    return f"step {op.op} ({type(op).__module__}.{type(op).__qualname__})"
-
 
 # of the examples below
 _EXPOSURE = {"op": "exposure", "stops": {"uniform": [-1, 1]}}
@@ -63,37 +54,34 @@ class Container(Operator):
     def apply(self, frame: Frame) -> Frame:
         notes = dict(frame.notes)
         for op in self.sequence():
-            with noting(partial(_inside, op)):
-                frame = cast(Operator, op).apply(frame)
+            frame = asked(cast(Operator, op).apply, frame)
             notes |= frame.notes
         return frame.changed(notes=notes)
 
     def over(self, groups: Sequence[Group], slots: Slots) -> list[Group]:
         for op in self.sequence():
-            with noting(partial(_inside, op)):
-                groups = op.over(groups, slots)
+            groups = asked(op.over, groups, slots)
         return list(groups)
 
     def camera(self, sensor: Sensor) -> Sensor:
         for op in self.sequence():
-            with noting(partial(_inside, op)):
-                sensor = op.camera(sensor)
+            sensor = asked(op.camera, sensor)
         return sensor
 
     def suits(self, sensor: Sensor) -> None:
         for op in self.members():
-            op.suits(sensor)
+            asked(op.suits, sensor)
 
     def noted(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(n for op in self.members() for n in op.noted()))
+        return tuple(dict.fromkeys(n for op in self.members() for n in asked(op.noted)))
 
     def multiple(self, spec: Spec) -> int:
-        return math.lcm(*(op.multiple(spec) for op in self.members()))
+        return math.lcm(*(asked(op.multiple, spec) for op in self.members()))
 
     def unchanged(self, spec: Spec) -> Spec:
         """``spec``, after a check that no member changes it; where sizes may differ, each may change them."""
         for op in self.members() * 2:  # each may also stand behind another one that left sizes open
-            after = joined([spec, op.plan(spec)])
+            after = joined([spec, asked(op.plan, spec)])
             if after is None:
                 raise RecipeError(
                     f"{self.op}: {op.op} changes space or size, so it cannot stand where it may be left out or moved"
@@ -126,21 +114,22 @@ class Chain(Container):
 
     def plan(self, spec: Spec) -> Spec:
         for op in self.steps:
-            spec = op.plan(spec)
+            spec = asked(op.plan, spec)
         return spec
 
     def needs(self, spec: Spec, after: int) -> int:
         for op, before in reversed(list(zip(self.steps, self._specs(spec), strict=True))):
-            after = op.enters(before, after)
+            after = asked(op.enters, before, after)
         return up(after, self.multiple(spec))  # nothing is trimmed between the steps
 
     def multiple(self, spec: Spec) -> int:
         steps = zip(self.steps, self._specs(spec), strict=True)
-        return math.lcm(*(round(s.grid.scale[0] / spec.grid.scale[0] * op.multiple(s)) for op, s in steps))
+        scale = spec.grid.scale[0]
+        return math.lcm(*(round(s.grid.scale[0] / scale * asked(op.multiple, s)) for op, s in steps))
 
     def _specs(self, spec: Spec) -> list[Spec]:
         """What stands before each step."""
-        return list(itertools.accumulate(self.steps, lambda s, op: op.plan(s), initial=spec))[:-1]
+        return list(itertools.accumulate(self.steps, lambda s, op: asked(op.plan, s), initial=spec))[:-1]
 
 
 @register("shuffle")
@@ -175,7 +164,7 @@ class Shuffle(Container):
         return self.unchanged(spec)
 
     def needs(self, spec: Spec, after: int) -> int:
-        return up(after + sum(op.needs(spec, 0) for op in self.steps), self.multiple(spec))
+        return up(after + sum(asked(op.needs, spec, 0) for op in self.steps), self.multiple(spec))
 
     def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         if self.order is not None:
@@ -223,13 +212,13 @@ class OneOf(Container):
         return (self.ops[self.pick],)
 
     def plan(self, spec: Spec) -> Spec:
-        after = joined([op.plan(spec) for op in self.ops])
+        after = joined([asked(op.plan, spec) for op in self.ops])
         if after is None:
             raise RecipeError("one_of: the alternatives must agree in space, size and grid")
         return after
 
     def needs(self, spec: Spec, after: int) -> int:
-        return up(max(op.needs(spec, after) for op in self.ops), self.multiple(spec))
+        return up(max(asked(op.needs, spec, after) for op in self.ops), self.multiple(spec))
 
     def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         if self.pick is None:
@@ -238,7 +227,7 @@ class OneOf(Container):
                 rows = [np.flatnonzero(pick == k) for k in range(len(self.ops))]
                 return Split(tuple((r, self._picked(k).draw(key[r], frame)) for k, r in enumerate(rows) if len(r)))
             return self._picked(int(pick)).draw(key, frame)
-        chosen = self.ops[self.pick].draw(key.at("ops", self.pick), None)
+        chosen = asked(self.ops[self.pick].draw, key.at("ops", self.pick), None)
         return cast(Drawn, put(self, ["ops", self.pick], chosen))
 
     def picks(self, key: Key) -> Any:
@@ -272,7 +261,7 @@ class Maybe(Container):
         return self.unchanged(spec)
 
     def needs(self, spec: Spec, after: int) -> int:
-        return self.do.needs(spec, after)
+        return asked(self.do.needs, spec, after)
 
     def draw(self, key: Key | Keys, frame: Frame | None = None) -> Drawn:
         if self.taken is None:
@@ -283,7 +272,7 @@ class Maybe(Container):
             return self._decided(bool(taken)).draw(key, frame)
         if not self.taken:
             return self
-        return cast(Drawn, put(self, ["do"], self.do.draw(key.at("do"), None)))
+        return cast(Drawn, put(self, ["do"], asked(self.do.draw, key.at("do"), None)))
 
     def happens(self, key: Key) -> Any:
         """Whether it is drawn to happen at one address, or at n."""

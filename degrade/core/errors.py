@@ -46,7 +46,7 @@ class UnknownName(DegradeError, KeyError, ValueError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return Exception.__str__(self)  # a KeyError would quote it
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -83,8 +83,12 @@ def find(name: str, named: Mapping[str, _T], what: str) -> _T:
 
 
 @contextmanager
-def noting(note: str | Callable[[], str]) -> Generator[None]:
+def noting(note: str | Callable[[], str], *spoken: type[Exception]) -> Generator[None]:
     """Adds a note to a bug that is raised within; errors of the family and OSErrors say all there is to say.
+
+    Args:
+        note: where it happened.
+        spoken: other errors that are no bugs there: a validator speaks to people by a ValueError.
 
     >>> with noting("photo 'a.dng'"):
     ...     {}["blur"]
@@ -94,7 +98,7 @@ def noting(note: str | Callable[[], str]) -> Generator[None]:
     """
     try:
         yield
-    except (DegradeError, OSError):
+    except (DegradeError, OSError, *spoken):
         raise
     except Exception as bug:
         said = note if isinstance(note, str) else note()

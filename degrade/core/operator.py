@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, Self, cast
+from functools import partial
+from typing import Any, ClassVar, Literal, ParamSpec, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from pydantic import BaseModel, Field, model_serializer, model_validator
 from torch import Tensor
 
 from degrade.core import registry
-from degrade.core.errors import RecipeError, nearest
+from degrade.core.errors import RecipeError, nearest, noting
 from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Group, Slots, agreeing, among, merge, parts
@@ -223,7 +224,8 @@ class Operator(Model):
         kind = registry.operator(str(given["op"]))
         if not issubclass(kind, cls):
             raise RecipeError(f"{kind.op} is not a {cls.op or cls.__name__}")
-        return kind.model_validate({k: v for k, v in given.items() if k != "op"})
+        with noting(f"operator {kind.op!r} ({kind.__module__}.{kind.__qualname__}), as it is read", ValueError):
+            return kind.model_validate({k: v for k, v in given.items() if k != "op"})
 
     @model_serializer
     def _record(self) -> dict[str, Any]:
@@ -281,6 +283,8 @@ class Split:
 
 
 Drawn = Operator | Split
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------
@@ -291,13 +295,26 @@ def stacked(value: Any) -> bool:
     return any(isinstance(v, np.ndarray | Split) for _, v in leaves(value))
 
 
+def _step_of(op: Drawn) -> str:
+    """What a bug in an operator inside another is noted with: its class, or those that rows chose between."""
+    if isinstance(op, Split):
+        return " or ".join(dict.fromkeys(_step_of(part) for _, part in op.parts))
+    return f"step {op.op} ({type(op).__module__}.{type(op).__qualname__})"
+
+
+def asked(method: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
+    """What a method of an operator inside another gives; a bug in it is noted with the operator."""
+    with noting(partial(_step_of, cast(Any, method).__self__)):
+        return method(*given, **named)
+
+
 def fill(value: Any, key: Key | Keys) -> Any:
     """``value`` with its priors drawn at ``key``, seeds at each patch's own."""
     if isinstance(value, Prior):
         drawn = value.draw(key.own if value.own else key.shared)
         return fill(drawn, key) if isinstance(drawn, BaseModel | tuple) else drawn
     if isinstance(value, Operator):
-        return value.draw(key)
+        return asked(value.draw, key)
     if isinstance(value, BaseModel):
         return rebuilt(value, {n: fill(v, key.at(n)) for n, v in value.__dict__.items()})
     if isinstance(value, tuple):

@@ -23,7 +23,7 @@ LOADED: Final[dict[Path, ModuleType]] = {}  #: by the file's whole path
 def plugin_files() -> list[Path]:
     """The files that the environment names, each once."""
     listed = os.environ.get(VARIABLE, "").split(os.pathsep)
-    return list(dict.fromkeys(Path(os.path.abspath(name)) for name in listed if name))
+    return list(dict.fromkeys(Path(os.path.abspath(name.strip())) for name in listed if name.strip()))
 
 
 def add_plugins(files: Iterable[Path]) -> None:
@@ -45,13 +45,20 @@ def load_plugin(file: Path, operators: dict[str, type[Any]]) -> None:
     before = dict(operators)
     try:
         module = _imported(file)
-        if not any(kind in operators.values() for kind in vars(module).values() if isinstance(kind, type)):
+        if not any(_brings(module, kind) for kind in operators.values()):
             raise RecipeError(f"plug-in {file} registers no operator: above its class stands @register(...)")
     except RecipeError:
         for name in operators.keys() - before.keys():
             del operators[name]
         raise
     LOADED[file] = module
+
+
+def _brings(module: ModuleType, kind: type[Any]) -> bool:
+    """Whether an operator is a file's own, or another package's that it imports; degrade's are there without it."""
+    if kind.__module__ == module.__name__:
+        return True
+    return not kind.__module__.startswith("degrade.") and any(kind is value for value in vars(module).values())
 
 
 def _imported(file: Path) -> ModuleType:

@@ -22,7 +22,7 @@ def register(name: str) -> Callable[[_K], _K]:
     """Class decorator that gives an operator its name in recipes.
 
     Raises:
-        RecipeError: if the name is taken by another operator, or left out.
+        RecipeError: if the name is left out or taken by another operator, or what is registered is no operator.
 
     >>> from degrade import Frame, Operator
     >>> @register("negative")
@@ -33,11 +33,14 @@ def register(name: str) -> Callable[[_K], _K]:
     'negative'
     """
 
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         bare: Any = name
-        raise RecipeError(f"@register needs the name in recipes, such as @register({bare.__name__.lower()!r})")
+        hint = bare.__name__.lower() if isinstance(bare, type) else "fog"
+        raise RecipeError(f"@register needs the name in recipes, such as @register({hint!r}), got {name!r}")
 
     def add(kind: _K) -> _K:
+        if not isinstance(kind, type) or not hasattr(kind, "op"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(f"{kind.__qualname__} of {kind.__module__} is registered as {name!r}, and no Operator")
         taken = NAMED.get(name)
         if taken is not None and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
             raise RecipeError(

@@ -80,7 +80,7 @@ def changes(new: Plan, old: Layout, old_photos: Mapping[str, str]) -> list[str]:
         old_photos: fingerprint by key of the store's photos, as far as they are known.
     """
     said: list[str] = []
-    before, after = (json.loads(str(x.attributes.get("recipe", "{}"))) for x in (old, new.layout))
+    before, after = (x.written for x in (old, new.layout))
     paths = _changed(before, after)
     if paths:
         said.append(f"the recipe ({', '.join(paths[:4])}{', ...' if len(paths) > 4 else ''})")

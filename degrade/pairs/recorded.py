@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from degrade.core.errors import StoreError
 from degrade.recipe.recipe import Recipe
 from degrade.store.read import Store
@@ -14,13 +12,16 @@ def recipe_of(store: Store) -> Recipe:
 
     Raises:
         RecipeError: if an operator of its is not installed.
+        StoreError: if it notes none, or a damaged one.
     """
+    if not store.layout.written:
+        raise StoreError(f"{store.path} notes no recipe: its planes and columns can be read, nothing can be rendered")
     return Recipe.parse(store.attributes["recipe"])
 
 
 def unchanged(store: Store, recipe: Recipe) -> bool:
     """Whether the operators and the camera of a store's recipe are today what they were when it was built."""
-    return recipe.hash_of(json.loads(store.attributes["recipe"])) == store.attributes["recipe_hash"]
+    return recipe.hash_of(store.layout.written) == store.attributes["recipe_hash"]
 
 
 def refuse_changed(store: Store, recipe: Recipe) -> None:

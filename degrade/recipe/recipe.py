@@ -242,7 +242,10 @@ class Recipe(Model):
 
     def notes(self) -> tuple[str, ...]:
         """Names of the numbers a row that are known once it is rendered: of operators, and of `roots`."""
-        own = (f"{name}.{note}" for name in self.paths.behind for note in self.operators[name].noted())
+        own: list[str] = []
+        for name in self.paths.behind:
+            with noting(partial(self.paths.whose, name)):
+                own += [f"{name}.{note}" for note in self.operators[name].noted()]
         return (*own, *(n for root in self.roots for n in derive.notes(root, self.specs[root].channels)))
 
     # -- identity -----------------------------------------------------------------------------------------------------
@@ -305,8 +308,9 @@ class Recipe(Model):
         for step in self.paths.behind:
             op = self.operators[step]
             keys = Keys(photo, photo.at(patch)).at(step)
-            drawn = op.draw(keys if op.per == "photo" else keys.own)
-            found = drawn.kernel(sensor, place) if isinstance(drawn, Operator) else None
+            with noting(f"photo {name!r}, patch {patch}"), noting(partial(self.paths.whose, step)):
+                drawn = op.draw(keys if op.per == "photo" else keys.own)
+                found = drawn.kernel(sensor, place) if isinstance(drawn, Operator) else None
             if found is not None:
                 return found[0].numpy()
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from degrade.core.errors import noting
 from degrade.core.registry import load_operators
 from degrade.recipe.recipe import Recipe
 
@@ -18,7 +19,8 @@ def schema() -> dict[str, Any]:
     root = Recipe.model_json_schema()
     defs: dict[str, Any] = root.setdefault("$defs", {})
     for name, kind in sorted(named.items()):
-        own = kind.model_json_schema(ref_template="#/$defs/{model}")
+        with noting(f"operator {name!r} ({kind.__module__}.{kind.__qualname__})"):
+            own = kind.model_json_schema(ref_template="#/$defs/{model}")
         defs |= {k: v for k, v in own.pop("$defs", {}).items() if k != "Operator"}
         own["properties"] = {"op": {"const": name}, **own["properties"]}
         own["required"] = ["op", *own.get("required", [])]

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -186,7 +186,25 @@ class Layout:
     @property
     def named(self) -> tuple[str, ...]:
         """Names of the recipe's planes, stored or not."""
-        return tuple(json.loads(self.attributes.get("recipe", "{}")).get("planes", {}))
+        return tuple(self.written.get("planes", ()))
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """The recipe as its builder noted it, plain data; nothing where none is noted.
+
+        Raises:
+            StoreError: if it is no recipe.
+        """
+        text = self.attributes.get("recipe", "{}")
+        try:
+            found = json.loads(text)
+        except (TypeError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not isinstance(found.get("planes", {}), dict):
+            raise StoreError(
+                f"the recipe noted in this store is damaged ({str(text)[:40]!r}): `degrade verify` finds all that is"
+            )
+        return cast("dict[str, Any]", found)
 
     def levels(self, plane: str) -> tuple[str, str]:
         """Names of the columns that hold a plane's black and white [DN].

@@ -97,12 +97,17 @@ class Loader:
         Raises:
             RecipeError: if the loaders differ, so that there is no such batch.
         """
+        if not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(f"a loader's state is the mapping that `state_dict` gave, got {state!r}")
         here = self.how.fixed(self.rows)
         different = [f"{k} {state.get(k)} there, {v} here" for k, v in here.items() if state.get(k) != v]
         if different:
             raise RecipeError(f"this state is of another loader: {'; '.join(different)}")
-        self.set_epoch(state["epoch"])
-        self.how, self.delivered = replace(self.how, seed=state["seed"]), state["delivered"]
+        seed, epoch, delivered = (whole_number(f"{n} of a state", state.get(n)) for n in ("seed", "epoch", "delivered"))
+        if not 0 <= delivered <= len(self):
+            raise RecipeError(f"delivered of a state lies in 0 to the epoch's {len(self)} batches, got {delivered}")
+        self.set_epoch(epoch)
+        self.how, self.delivered = replace(self.how, seed=seed), delivered
 
     def _batches(self, own: object, epoch: int, first: int) -> Iterator[Batch]:
         how, device = self.how, torch.device(self.how.device)

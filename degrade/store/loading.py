@@ -49,6 +49,10 @@ class Loading:
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.threads < 0:
             raise RecipeError(f"threads are 0 (batches are made when asked for) or more, got {self.threads}")
+        for name in ("drop_last", "pad", "dn", "check"):
+            if not isinstance(given := getattr(self, name), bool | np.bool_):
+                raise RecipeError(f"{name} is True or False, got {given!r}")
+            object.__setattr__(self, name, bool(given))
         named_device(self.device)  # refuses one that is not here
         self.order(np.empty(0, np.int64))  # refuses what makes no order
 

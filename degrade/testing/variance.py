@@ -23,7 +23,9 @@ from degrade.testing.trial import MARGIN, SIZE, apply, example, frame_for, many,
 
 SIGNALS: Final = (0.1, 0.25)  #: of the pictures, times `TINT` by channel; nothing of them clips
 TINT: Final = (1.0, 0.8, 0.6, 0.9)
-LINE: Final = (2e-3, 1e-4)  #: their shot and read noise
+LINE: Final = (2e-3, 1e-4)  #: their shot and read noise, times `UNLIKE` by channel
+UNLIKE: Final = (1.0, 0.7, 1.5, 0.85)  #: so that no channel is taken for another one
+NEAR: Final = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))  #: steps to the neighbours that are looked at
 LOOKS: Final = 16  #: times that many pictures, before an operator is said to be wrong
 CLOSE: Final = 0.005  #: share of a variance that it may be off for no more pictures to be taken
 MOST_OFF: Final = 0.01  #: share of a variance that it may be off after all
@@ -80,8 +82,11 @@ class Flats:
         i, j, c, y, x = np.ogrid[:n, :n, : self.space.channels, :h, :w]
         y, x = y + i * period // n + c * period // 5, x + j * period // n
         noise = field[(i * n + j) % len(field), y % period, x % period].flatten(0, 1)
-        tint, line = torch.tensor(TINT[: self.space.channels])[:, None, None], torch.tensor(LINE)
-        data = torch.cat([s * tint + (line[0] * s * tint + line[1]).sqrt() * noise for s in SIGNALS])
+        tint = torch.tensor(TINT[: self.space.channels])
+        line = torch.tensor(LINE)[:, None] * torch.tensor(UNLIKE[: self.space.channels])
+        light = [s * tint[:, None, None] for s in SIGNALS]
+        shot, read = line[..., None, None]
+        data = torch.cat([s + (shot * s + read).sqrt() * noise for s in light])
 
         def alike(t: Tensor) -> Tensor:
             return t.expand(len(data), *t.shape[1:])
@@ -92,7 +97,7 @@ class Flats:
             sensor=flat.sensor.map(alike),
             origin=alike(flat.origin),
             field=alike(flat.field),
-            noise=line[:, None].expand(len(data), 2, self.space.channels),
+            noise=line.expand(len(data), 2, self.space.channels),
             aux={n: alike(v[..., :1, :1].expand(*v.shape[:2], h, w)) for n, v in flat.aux.items()},
         )
 
@@ -106,9 +111,9 @@ class Flats:
         signal = done.data[..., side, side].double().unflatten(0, (len(SIGNALS), 2, half, 2, half))
         noise = (signal - signal.mean((1, 3), keepdim=True)) * math.sqrt(4 / 3)  # of four, half a period apart
         line = done.noise.double().unflatten(0, (len(SIGNALS), -1)).mean(1)
-        beside = [(noise * noise.roll(1, way)).mean((1, 2, 3, 4, 6, 7)).abs() for way in (-2, -1)]
+        beside = [(noise * noise.roll(step, (-2, -1))).mean((1, 2, 3, 4, 6, 7)).abs() for step in NEAR]
         said = line[:, 0] * signal.mean((1, 2, 3, 4, 6, 7)) + line[:, 1]
-        return torch.stack((said, noise.square().mean((1, 2, 3, 4, 6, 7)), torch.maximum(*beside)))
+        return torch.stack((said, noise.square().mean((1, 2, 3, 4, 6, 7)), torch.stack(beside).amax(0)))
 
     def misstated(self, apply: Callable[[Frame], Frame]) -> str:
         """What is wrong in the noise that an operator, drawn for as many rows, states; nothing where it is right."""
