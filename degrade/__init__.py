@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from degrade.core.errors import DegradeError, PhotoError, RecipeError, StoreError, UnknownName
     from degrade.core.frame import Frame, Grid, Sensor, Space
     from degrade.core.key import Key, Keys
-    from degrade.core.operator import Operator, column
-    from degrade.core.param import Param
+    from degrade.core.operator import Operator
+    from degrade.core.param import Param, column
     from degrade.core.patches import Patches
     from degrade.core.prior import Choice, Integer, LogUniform, Normal, Seed, Uniform
     from degrade.core.registry import register
@@ -94,7 +94,7 @@ _WHERE = {
         "Operator",
         "column",
     ),
-    "core.param": ("Param",),
+    "core.param": ("Param", "column"),
     "core.patches": ("Patches",),
     "core.prior": (
         "Choice",

@@ -104,7 +104,10 @@ def test_a_forecast_and_a_bug_know_it(cli: Launcher, home: Path) -> None:
         ("from degrade import *\n@register\nclass Fog(Operator): ...", r"needs the name in .*@register\('fog'\)"),
         ("x = 1\n", r"registers no operator: above its class stands @register\(\.\.\.\)"),
         ("from degrade import *\n", r"registers no operator: above its class stands @register\(\.\.\.\)"),
-        (MIST.replace('@register("test_mist")', "@register"), r"line \d+: RecipeError: .* by its name .*, got <class"),
+        (
+            MIST.replace('@register("test_mist")', "@register"),
+            r"line \d+: RecipeError: .* the name in recipes.*, got <class",
+        ),
         (
             "from degrade import register\n@register('f')\nclass F:\n    pass\n",
             r"line 2: RecipeError: F of plugin_mine_* is registered as 'f', and no Operator",

@@ -20,7 +20,7 @@ from degrade.check.predict import Said
 from degrade.check.rules import State
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Slots
-from degrade.core.operator import column
+from degrade.core.param import column
 from degrade.maths.cfa import BAYER
 from degrade.maths.slanted_edge import Edge, slanted_edge
 from degrade.maths.types import Array

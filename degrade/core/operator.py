@@ -27,7 +27,7 @@ from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.group import Group, Slots, agreeing, among, merge, parts
 from degrade.core.key import Key, Keys
-from degrade.core.param import Model
+from degrade.core.param import Model, column
 from degrade.core.prior import Choice, Prior, as_data
 from degrade.core.spec import Spec, up
 from degrade.core.tree import leaves, mapped, put, rebuilt
@@ -340,18 +340,3 @@ def stack(op: Operator, keys: Key | Keys) -> Drawn:
         return cast(Operator, put(op, path, choice.values[int(pick)])).draw(keys)
     parts = ((np.flatnonzero(pick == k), value) for k, value in enumerate(choice.values))
     return Split(tuple((r, cast(Operator, put(op, path, v)).take(r).draw(keys[r])) for r, v in parts if len(r)))
-
-
-def column(value: Any, like: Tensor) -> Tensor:
-    """A field as a tensor that multiplies (b, c, h, w): ``(b, 1, 1, 1)``, ``(b, c, 1, 1)``, or one number.
-
-    Raises:
-        RecipeError: if it is a prior, which is not drawn yet.
-
-    >>> column(np.array([0.5, 2.0]), torch.ones(2, 3, 8, 8)).shape
-    torch.Size([2, 1, 1, 1])
-    """
-    if isinstance(value, Prior):
-        raise RecipeError(f"{value} is not drawn yet: op.draw(key) comes before apply")
-    t = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return t.reshape(*t.shape, *(1,) * (4 - t.ndim)) if t.ndim else t

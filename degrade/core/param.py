@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, Union, cast, get_args
 
+import torch
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,6 +21,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
+from torch import Tensor
 
 from degrade.core.errors import RecipeError, UnknownName, nearest
 from degrade.core.prior import Prior, as_data
@@ -94,3 +96,18 @@ class Model(BaseModel):
                 f"{cls.__name__}.{wrong}: limits stand inside Param, Param[Annotated[float, Field(ge=0)]], "
                 "so that priors are held to them too"
             )
+
+
+def column(value: Any, like: Tensor) -> Tensor:
+    """A field as a tensor that multiplies (b, c, h, w): ``(b, 1, 1, 1)``, ``(b, c, 1, 1)``, or one number.
+
+    Raises:
+        RecipeError: if it is a prior, which is not drawn yet.
+
+    >>> column([0.5, 2.0], torch.ones(2, 3, 8, 8)).shape
+    torch.Size([2, 1, 1, 1])
+    """
+    if isinstance(value, Prior):
+        raise RecipeError(f"{value} is not drawn yet: op.draw(key) comes before apply")
+    t = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return t.reshape(*t.shape, *(1,) * (4 - t.ndim)) if t.ndim else t

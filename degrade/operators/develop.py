@@ -15,8 +15,8 @@ from torch import Tensor
 
 from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Sensor, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.operator import Operator
+from degrade.core.param import Param, column
 from degrade.core.prior import Choice, LogUniform, Normal, Seed, Uniform
 from degrade.core.registry import register
 from degrade.core.spec import Spec

@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.operator import Operator
+from degrade.core.param import Param, column
 from degrade.core.prior import Seed
 from degrade.core.registry import register
 from degrade.core.spec import Spec

@@ -16,8 +16,8 @@ from torch import Tensor
 from degrade.core.errors import PhotoError, RecipeError
 from degrade.core.frame import Frame, Sensor, Space
 from degrade.core.key import Key, Keys
-from degrade.core.operator import Drawn, Operator, column
-from degrade.core.param import Param
+from degrade.core.operator import Drawn, Operator
+from degrade.core.param import Param, column
 from degrade.core.prior import Seed, bounds
 from degrade.core.registry import register
 from degrade.gear import cameras

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from degrade.core.errors import PhotoError
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param, Positive, Share
+from degrade.core.operator import Operator
+from degrade.core.param import Param, Positive, Share, column
 from degrade.core.prior import Integer, Seed
 from degrade.core.registry import register
 from degrade.maths import bayer

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param, Share
+from degrade.core.operator import Operator
+from degrade.core.param import Param, Share, column
 from degrade.core.prior import Uniform
 from degrade.core.registry import register
 from degrade.maths import regions

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from degrade.core import maps
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Model, Param
+from degrade.core.operator import Operator
+from degrade.core.param import Model, Param, column
 from degrade.core.registry import register
 from degrade.core.spec import Spec
 from degrade.maths import shade

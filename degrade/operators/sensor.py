@@ -12,8 +12,8 @@ from torch import Tensor
 from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Space
 from degrade.core.maps import how
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.operator import Operator
+from degrade.core.param import Param, column
 from degrade.core.registry import register
 from degrade.core.spec import Spec
 from degrade.maths import bayer, sensor

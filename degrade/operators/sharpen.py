@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.operator import Operator
+from degrade.core.param import Param, column
 from degrade.core.registry import register
 from degrade.core.spec import Spec
 from degrade.maths import display

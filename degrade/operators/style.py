@@ -16,8 +16,8 @@ from torch import Tensor
 from degrade.core.errors import RecipeError
 from degrade.core.frame import Frame, Space
 from degrade.core.key import Key, Keys
-from degrade.core.operator import Drawn, Operator, column
-from degrade.core.param import Param, Share
+from degrade.core.operator import Drawn, Operator
+from degrade.core.param import Param, Share, column
 from degrade.core.prior import Seed, bounds
 from degrade.core.registry import register
 from degrade.core.spec import Spec

@@ -11,8 +11,8 @@ from torch import Tensor
 from degrade.core import maps
 from degrade.core.errors import PhotoError
 from degrade.core.frame import Frame, Space
-from degrade.core.operator import Operator, column
-from degrade.core.param import Param
+from degrade.core.operator import Operator
+from degrade.core.param import Param, column
 from degrade.core.registry import register
 
 FAR = 1e7  #: from here on a depth is the horizon [m]
