@@ -90,10 +90,7 @@ _WHERE = {
         "Key",
         "Keys",
     ),
-    "core.operator": (
-        "Operator",
-        "column",
-    ),
+    "core.operator": ("Operator",),
     "core.param": ("Param", "column"),
     "core.patches": ("Patches",),
     "core.prior": (
