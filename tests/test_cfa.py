@@ -210,9 +210,9 @@ def test_pixels_are_the_same_bits_alone_and_in_a_batch() -> None:
 
 
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
-    for tile in (("RG", "B"), ("RG", "GW"), ("GG", "GG"), ()):
+    for tile in (("RG", "B"), ("RG", "GW"), ("GG", "GG"), (), "RGGB"):
         with pytest.raises(ValueError, match="rows of one length that hold R, G and B"):
-            Cfa(tile)
+            Cfa(tile)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="must be a multiple of 6, got 4"):
         XTRANS.linear(torch.zeros(40, 40), 4)
     with pytest.raises(ValueError, match="too few of R for shrink 6, use 12"):

@@ -67,8 +67,11 @@ class Cfa:
     phase: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        if len({len(row) for row in self.tile}) != 1 or set("".join(self.tile)) != set(RGB):
-            raise ValueError(f"a tile needs rows of one length that hold R, G and B, no other letter, got {self.tile}")
+        rows = () if isinstance(self.tile, str) else self.tile  # a text would be rows of one letter each
+        if len({len(row) for row in rows}) != 1 or set("".join(rows)) != set(RGB):
+            raise ValueError(
+                f"a tile needs rows of one length that hold R, G and B, no other letter, got {self.tile!r}"
+            )
         (h, w), (y, x) = self.size, self.phase
         object.__setattr__(self, "phase", (y % h, x % w))
 
