@@ -327,11 +327,9 @@ def test_a_forecast_shows_a_bug_too(home: Home) -> None:
 
 
 def test_a_bug_travels_with_its_traceback() -> None:
-    try:
-        with noting("operator 'mine'"):
-            {}["x"]  # pyright: ignore[reportUnusedExpression]
-    except KeyError as bug:
-        error = pickle.loads(pickle.dumps(Bug.of(bug))).error()
+    with pytest.raises(KeyError) as caught, noting("operator 'mine'"):
+        {}["x"]  # pyright: ignore[reportUnusedExpression]
+    error = pickle.loads(pickle.dumps(Bug.of(caught.value))).error()
     assert (type(error), error.args, error.__notes__) == (KeyError, ("x",), ["operator 'mine'"])
     assert isinstance(error.__cause__, Elsewhere)
     assert "Traceback (most recent call last)" in str(error.__cause__)

@@ -36,7 +36,11 @@ class Photos:
 
 
 class Lazy(Mapping[str, NDArray[Any]]):
-    """Arrays by name, read when first asked for."""
+    """Arrays by name, read when first asked for.
+
+    >>> Lazy("column", ["iso", "black"], lambda name: np.zeros(3))
+    Lazy(iso, black)
+    """
 
     def __init__(self, kind: str, names: Iterable[str], load: Callable[[str], NDArray[Any]]) -> None:
         self._kind, self._names, self._load = kind, {n: n for n in names}, load
@@ -52,3 +56,6 @@ class Lazy(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"Lazy({', '.join(self._names)})"
