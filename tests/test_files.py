@@ -280,3 +280,11 @@ def _references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from _references(value)
+
+
+def test_a_path_names_a_recipe_as_its_text_does(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD, "utf-8")
+    assert Recipe.load(path) == Recipe.load(str(path)) == Recipe.parse(GOOD)
+    with pytest.raises(UnknownName, match=r"^no recipe '.*good\.yml': neither a file nor a shipped pipeline"):
+        Recipe.load(path.with_suffix(".yml"))

@@ -23,6 +23,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from degrade.core.disk import StrPath
 from degrade.core.errors import DegradeError, RecipeError, StoreError, noting
 from degrade.core.progress import Progress
 from degrade.pairs.bug import Bug
@@ -65,9 +66,9 @@ class Report:
 
 
 def build(
-    recipe: Recipe | str,
-    folder: str | os.PathLike[str],
-    store: str | os.PathLike[str],
+    recipe: Recipe | StrPath,
+    folder: StrPath,
+    store: StrPath,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -108,7 +109,7 @@ def build(
         raise RecipeError(f"workers must be 1 or more, got {workers}")
     if client is None and scheduler is None:
         named_device(device)
-    plan_ = plan(Recipe.load(recipe) if isinstance(recipe, str) else recipe, folder)
+    plan_ = plan(recipe if isinstance(recipe, Recipe) else Recipe.load(recipe), folder)
     target = Path(store).resolve()
     refuse_other(plan_, target)
     total = Outcome()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from degrade.core.disk import StrPath
 from degrade.core.errors import RecipeError, UnknownName, nearest
 from degrade.core.explain import FieldPlace
 from degrade.core.param import Model
@@ -35,13 +37,14 @@ def shipped() -> dict[str, Path]:
     return {f.stem.replace("_", "-"): f for folder in _folders() for f in sorted(folder.glob("*.yaml"))}
 
 
-def read(name: str) -> tuple[Path, str]:
+def read(name: StrPath) -> tuple[Path, str]:
     """Path and text of a recipe's file, or of the shipped pipeline of that name.
 
     Raises:
         UnknownName: if there is none.
         RecipeError: if it is no text.
     """
+    name = os.fspath(name)
     path = Path(name)
     if path.is_dir():
         raise UnknownName(f"no recipe {name!r}: it is a folder; the recipe is named first, then the folder of photos")

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from degrade.core import maps
+from degrade.core.disk import StrPath
 from degrade.core.errors import RecipeError, find, noting
 from degrade.core.explain import in_one_sentence
 from degrade.core.frame import Sensor, Space
@@ -117,7 +118,7 @@ class Recipe(Model):
     # -- reading ------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, name: str) -> Recipe:
+    def load(cls, name: StrPath) -> Recipe:
         """The recipe of a file (.yaml, .yml, .json), or the shipped pipeline of that name.
 
         Raises:
