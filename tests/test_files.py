@@ -109,6 +109,11 @@ def altered(old: str, new: str) -> str:
     return GOOD.replace(old, new, 1)
 
 
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"it is a folder; the recipe is named first, then the folder of photos"):
+        Recipe.load(str(tmp_path))
+
+
 def test_the_good_one_is_good() -> None:
     assert Recipe.parse(GOOD).crop.size == 64
 

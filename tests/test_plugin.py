@@ -139,6 +139,12 @@ def test_a_wrong_option_is_one_sentence(cli: Launcher, tmp_path: Path) -> None:
     assert cli("--plugin", tmp_path / "x.txt", "schema").sentence == said
 
 
+def test_the_option_behind_a_command_is_led_before_it(cli: Launcher) -> None:
+    done = cli("build", "--plugin", "mine.py", "residual-maps", "photos", "--out", "pairs.zarr")
+    assert done.code == 1
+    assert "it stands before the command" in " ".join(done.err.split())
+
+
 def test_files_of_one_name_in_two_folders(cli: Launcher, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
