@@ -121,7 +121,8 @@ class Keys:
 
     def at(self, *parts: Part) -> Keys:
         """Both addresses below these."""
-        return Keys(self.shared.at(*parts), self.own.at(*parts))
+        own = self.own.at(*parts)
+        return Keys(own if self.shared is self.own else self.shared.at(*parts), own)
 
     @property
     def many(self) -> bool:

@@ -44,7 +44,7 @@ def twin(module: str, dtype: torch.dtype = torch.float32) -> Callable[[Callable[
 
         @functools.wraps(formula)
         def chosen(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-            if not compilable(*(t for t in args if isinstance(t, Tensor)), dtype=dtype):
+            if not compilable(*[t for t in args if isinstance(t, Tensor)], dtype=dtype):
                 return formula(*args, **kwargs)
             return torch.from_numpy(loops()(*(t.numpy() if isinstance(t, Tensor) else t for t in args), **kwargs))
 

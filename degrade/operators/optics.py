@@ -168,9 +168,10 @@ class PsfBlur(Operator):
             blurred = filter.convolve_mirrored([f.data for f in frames], kernel, each)
         else:
             blurred = [_within_margin(f.data, kernel, i) for f, i in zip(frames, each, strict=True)]
-        squares, done = kernel.square().sum((-2, -1)), list[Frame]()
+        squares = None if all(f.noise is None for f in frames) else kernel.square().sum((-2, -1))
+        done = list[Frame]()
         for frame, data, which, part in zip(frames, blurred, each, worst, strict=True):
-            noise = frame.filtered(squares[which][:, None])
+            noise = None if squares is None else frame.filtered(squares[which][:, None])
             done.append(frame.with_data(data, noise=noise, correlated=True, notes={**frame.notes, "lost": part}))
         return done
 

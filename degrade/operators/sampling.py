@@ -243,7 +243,7 @@ class Resize(Operator):
                 resize.resample(frame.data, rows, columns),
                 grid=Grid((tidy(sy * h) / m, tidy(sx * w) / n), frame.grid.offset),
                 origin=origin,
-                noise=frame.filtered(resize.squares(rows, columns)),
+                noise=None if frame.noise is None else frame.filtered(resize.squares(rows, columns)),
                 correlated=True,
                 aux={k: laid(v, (m, n), step, (0.0, 0.0), how(k)) for k, v in frame.aux.items()},
             )

@@ -50,9 +50,9 @@ def drawn_behind(
     """
     ops: dict[str, Drawn] = {}
     for name in recipe.paths.behind:
-        op, at = recipe.operators[name], keys(name).at(name)
+        op, at = recipe.operators[name], keys(name)
         with noting(partial(recipe.paths.whose, name)):
-            ops[name] = op.draw(at if op.per == "photo" else at.own, frame)
+            ops[name] = op.draw((at if op.per == "photo" else at.own).at(name), frame)
             camera = ops[name].camera(camera)
     return ops, camera
 
