@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from launch import Launcher
 
 torch.set_num_threads(1)  # parallelism is tasks; and results are then the same on every machine
 
@@ -71,3 +73,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory, command: Path) -> Path:
             assert done.returncode == 0, done.stdout + done.stderr
             (folder / "whole").touch()
     return folder / "demo"
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """The command, started afresh by each call, whose imports are paid for once a file."""
+    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
+        yield launcher

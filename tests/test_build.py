@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -38,12 +37,6 @@ source: {space: linear, shrink: 2}
 operators: {patches: {op: crop, size: 16, margin: 0, per_photo: 5}}
 planes: {plain: [patches]}
 """
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -24,12 +23,6 @@ from degrade.pairs.task import Task, build_shard
 from degrade.recipe.recipe import Recipe
 from degrade.store.disk import locked
 from degrade.store.write import create
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,6 @@ from degrade.core.frame import Sensor
 from degrade.gear.cameras import Camera
 from degrade.photos import PhotoError, write_dng
 from degrade.recipe.recipe import Recipe
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import imagecodecs
@@ -27,12 +26,6 @@ from degrade.photos import PhotoError, read_photo, write_dng
 SIGMAS = (1.0, 0.8, 0.9)  # of R G B [pixels]
 BLACK, WHITE = 256, 4095
 FINE = 4
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 def gaussian(sigma: float, radius: int) -> Tensor:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,12 +22,6 @@ from degrade.pairs.run import build
 from degrade.pairs.store import PatchStore
 from degrade.recipe.recipe import Recipe
 from degrade.store.write import create
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 @pytest.fixture(scope="module")

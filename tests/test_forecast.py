@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import photos
@@ -16,12 +15,6 @@ from degrade import PhotoError, StoreError
 from degrade.core.registry import load_operators
 from degrade.pairs.forecast import Forecast, forecast
 from degrade.pairs.run import build
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 @pytest.fixture(scope="module")

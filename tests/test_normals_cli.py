@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-import pytest
 from launch import Launcher
 from test_shade import LIGHTS, renders
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 def test_of_depth(cli: Launcher, tmp_path: Path) -> None:

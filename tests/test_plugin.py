@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import photos
@@ -44,12 +43,6 @@ class Mist(Operator):
 RECIPE = photos.recipe_text(
     ("{op: psf_blur, kernels: [{psf: gaussian, sigma: {uniform: [0.3, 1.0]}}]}", "{op: test_mist}")
 )
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,6 @@ def folder(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(file, folder)
     assert len(list(folder.iterdir())) == 4
     return folder
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("out")) as launcher:
-        yield launcher
 
 
 def test_built_without_complaint(folder: Path, cli: Launcher, tmp_path: Path) -> None:
